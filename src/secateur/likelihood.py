@@ -1,0 +1,216 @@
+"""Likelihoods in nats: partition function, log-probability of visible states, bounds and cheap training-time
+measures."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from secateur import enumeration, mean_field, units
+from secateur.machine import Machine, States
+from secateur.sampling import half_sweep, random_states
+
+
+class LogPartition(eqx.Module):
+    """``log Z`` in nats, with what a reader needs to trust it.
+
+    Attributes
+    ----------
+    estimate
+        ``log Z`` in nats.
+    standard_error
+        Standard error of the estimate in nats; 0 when exact.
+    effective_sample_size
+        ``(sum w)^2 / sum w^2`` of the importance weights; infinite when exact. Below about 10 neither the estimate nor
+        its standard error can be trusted: use more temperatures.
+    n_chains, n_temperatures
+        Size of the annealing run; 0 when exact.
+    """
+
+    estimate: float
+    standard_error: float = 0.0
+    effective_sample_size: float = math.inf
+    n_chains: int = 0
+    n_temperatures: int = 0
+
+
+def log_partition(
+    machine: Machine,
+    method: Literal["exact", "ais"] = "exact",
+    *,
+    key: PRNGKeyArray | None = None,
+    n_chains: int = 256,
+    n_temperatures: int = 2000,
+    base_rates: Float[Array, " visible"] | None = None,
+) -> LogPartition:
+    """Logarithm of the partition function, in nats.
+
+    Parameters
+    ----------
+    machine
+        The model.
+    method
+        ``"exact"``: sum over all states of the smaller block of layers (at most 20 units), float64.
+        ``"ais"``: annealed importance sampling (Neal 2001; Salakhutdinov & Murray 2008), any size.
+    key
+        Random key; needed for ``"ais"``.
+    n_chains
+        Independent annealing runs.
+    n_temperatures
+        Inverse temperatures from 0 to 1, equally spaced.
+    base_rates
+        Mean rates of the visible units in the data; the annealing starts from independent visible units with these
+        rates. ``None``: the machine's own visible biases.
+
+    Returns
+    -------
+    LogPartition
+        Estimate with standard error and effective sample size.
+
+    Raises
+    ------
+    ValueError
+        If the machine is too large for ``"exact"``, ``key`` is missing for ``"ais"``, or ``method`` is unknown.
+    """
+    if method == "exact":
+        return LogPartition(enumeration.log_partition(machine))
+    if method != "ais":
+        raise ValueError(f"method must be 'exact' or 'ais', got {method!r}")
+    if key is None:
+        raise ValueError("method='ais' needs key, e.g. key=jax.random.key(0)")
+    if n_chains < 2 or n_temperatures < 2:
+        raise ValueError(f"n_chains and n_temperatures must be at least 2, got {n_chains} and {n_temperatures}")
+    base_bias = machine.biases[0] if base_rates is None else units.logit(jnp.clip(base_rates, 1e-3, 1 - 1e-3))
+    log_weights = annealed_log_weights(machine, base_bias, key, n_chains=n_chains, n_temperatures=n_temperatures)
+    return _combine(np.asarray(log_weights, dtype=np.float64), n_temperatures)
+
+
+def _combine(log_weights: np.ndarray, n_temperatures: int) -> LogPartition:
+    """Estimate of log mean weight, with the jackknife standard error."""
+    n_chains = log_weights.size
+    shift = log_weights.max()
+    weights = np.exp(log_weights - shift)
+    total = weights.sum()
+    # A chain that carries the whole weight leaves nothing behind: its left-out estimate is then bounded, not -inf.
+    left_out = np.log(np.maximum(total - weights, np.finfo(float).tiny) / (n_chains - 1))
+    error = math.sqrt((n_chains - 1) / n_chains * ((left_out - left_out.mean()) ** 2).sum())
+    estimate = float(shift + np.log(total / n_chains))
+    return LogPartition(estimate, error, float(total**2 / (weights**2).sum()), n_chains, n_temperatures)
+
+
+@partial(jax.jit, static_argnames=("n_chains", "n_temperatures"))
+def annealed_log_weights(
+    machine: Machine, base_bias: Float[Array, " visible"], key: PRNGKeyArray, *, n_chains: int, n_temperatures: int
+) -> Float[Array, " chains"]:
+    """Log importance weights (nats, ``log Z`` of the base included) of independent annealing runs at any depth.
+
+    At inverse temperature ``b`` the visible biases are ``(1 - b) * base_bias + b * bias`` and all other parameters are
+    multiplied by ``b``; the odd layers are summed out of every weight.
+    """
+
+    def tempered(beta: Array) -> Machine:
+        visible_bias = (1 - beta) * base_bias + beta * machine.biases[0]
+        biases = (visible_bias, *(beta * b for b in machine.biases[1:]))
+        return eqx.tree_at(lambda m: (m.weights, m.biases), machine, (tuple(beta * w for w in machine.weights), biases))
+
+    def body(carry: tuple[States, Array], step: tuple[Array, Array, Array]) -> tuple[tuple[States, Array], None]:
+        states, log_weights = carry
+        before, after, step_key = step
+        hotter, colder = tempered(before), tempered(after)
+        log_weights = log_weights + _log_weight_even(colder, states) - _log_weight_even(hotter, states)
+        # Fresh odd states first: the weights are those of the even layers alone, so must be the transitions.
+        key_odd, key_even = jax.random.split(step_key)
+        states, _ = half_sweep(colder, states, key_odd, 1)
+        states, _ = half_sweep(colder, states, key_even, 0)
+        return (states, log_weights), None
+
+    key_start, key_steps = jax.random.split(key)
+    start = random_states(tempered(jnp.asarray(0.0)), key_start, n_chains)
+    betas = jnp.linspace(0.0, 1.0, n_temperatures)
+    steps = (betas[:-1], betas[1:], jax.random.split(key_steps, n_temperatures - 1))
+    (_, log_weights), _ = jax.lax.scan(body, (start, jnp.zeros(n_chains)), steps)
+    log_z_base = units.log_normaliser(base_bias).sum() + sum(machine.layer_sizes[1:]) * math.log(2)
+    return log_weights + log_z_base
+
+
+def _log_weight_even(machine: Machine, states: States) -> Float[Array, " chains"]:
+    """Unnormalised log-probability of the even layers, the odd ones summed out."""
+    bias_terms = sum(states[layer] @ machine.biases[layer] for layer in range(0, machine.n_layers, 2))
+    odd_layers = range(1, machine.n_layers, 2)
+    return bias_terms + sum(
+        units.log_normaliser(machine.total_input(states, layer)).sum(axis=1) for layer in odd_layers
+    )
+
+
+def log_probability(
+    machine: Machine, visible: Float[Array, "rows visible"], log_z: LogPartition | float
+) -> Float[np.ndarray, " rows"]:
+    """Exact ``log p(v)`` of each row in nats given ``log Z``, hidden layers summed out, float64.
+
+    Exact at any size for one hidden layer; for deeper machines the smaller block of the hidden layers may have up to 20
+    units, beyond that use :func:`log_probability_bound`.
+
+    Parameters
+    ----------
+    machine
+        The model.
+    visible
+        0/1 rows ``(rows, n_0)``.
+    log_z
+        Result of :func:`log_partition`, or its value in nats. An estimate with a standard error shifts all rows
+        together.
+
+    Raises
+    ------
+    ValueError
+        If the hidden layers of a deep machine are too large to be summed out.
+    """
+    return enumeration.unnormalised_log_probability(machine, np.asarray(visible)) - _value(log_z)
+
+
+def log_probability_bound(
+    machine: Machine, visible: Float[Array, "rows visible"], log_z: LogPartition | float
+) -> Float[np.ndarray, " rows"]:
+    """Variational *lower bound* on ``log p(v)`` of each row in nats, from mean-field inference (tight for an RBM).
+
+    Parameters as in :func:`log_probability` (Salakhutdinov & Hinton 2009, equation 6).
+    """
+    return -np.asarray(free_energy(machine, visible), dtype=np.float64) - _value(log_z)
+
+
+def _value(log_z: LogPartition | float) -> float:
+    return log_z.estimate if isinstance(log_z, LogPartition) else float(log_z)
+
+
+@jax.jit
+def free_energy(machine: Machine, visible: Float[Array, "rows visible"]) -> Float[Array, " rows"]:
+    """Free energy ``-log p(v) - log Z`` of each row in nats.
+
+    Exact for one hidden layer; an upper bound (mean field) for deeper machines.
+    """
+    if machine.n_layers == 2:
+        hidden = units.log_normaliser(machine.total_input((visible, visible), 1))
+        return -(visible @ machine.biases[0]) - hidden.sum(axis=1)
+    return -mean_field.variational_bound(machine, mean_field.infer(machine, visible))
+
+
+@jax.jit
+def pseudo_likelihood(machine: Machine, visible: Float[Array, "rows visible"], key: PRNGKeyArray) -> Float[Array, ""]:
+    """Mean log pseudo-likelihood ``sum_i log p(v_i | v_rest)`` per row in nats, from one random unit per row.
+
+    An unbiased estimate for one hidden layer; for deeper machines the free energies are mean-field bounds, so it is
+    an approximation without a sign. Cheap: two free energies per row.
+    """
+    n_rows, n_visible = visible.shape
+    flipped_unit = jax.random.randint(key, (n_rows,), 0, n_visible)
+    flip = jax.nn.one_hot(flipped_unit, n_visible, dtype=visible.dtype)
+    flipped = visible * (1 - flip) + (1 - visible) * flip
+    difference = free_energy(machine, flipped) - free_energy(machine, visible)
+    return n_visible * jax.nn.log_sigmoid(difference).mean()

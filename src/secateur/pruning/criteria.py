@@ -1,0 +1,141 @@
+"""Importance of synapses: the built-in rules, and how a user adds one.
+
+A rule is a function of what a synapse can see locally. It is called once per weight matrix with a :class:`Synapses` and
+returns an array ``(n_l, n_{l+1})`` of importances; the synapses with the lowest importance go first. A synapse whose
+importance is exactly zero carries nothing (see the zero rule in :mod:`secateur.pruning.removal`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from secateur import fisher, units
+from secateur.machine import Machine
+from secateur.moments import Moments
+
+
+class Synapses(NamedTuple):
+    """What the synapses of one weight matrix see; presynaptic is the lower layer.
+
+    Attributes
+    ----------
+    weights
+        ``(lower, upper)``; zero for absent synapses.
+    rates_pre, rates_post
+        Firing rates (probability of being 1) of the lower ``(lower,)`` and of the upper layer ``(upper,)``.
+    coincidences
+        Probability that both units are 1, ``(lower, upper)``.
+    key
+        Random key for rules that draw; different for every weight matrix, round and trial.
+    """
+
+    weights: Float[Array, "lower upper"]
+    rates_pre: Float[Array, " lower"]
+    rates_post: Float[Array, " upper"]
+    coincidences: Float[Array, "lower upper"]
+    key: PRNGKeyArray
+
+
+Rule = Callable[[Synapses], Float[Array, "lower upper"]]
+
+
+def variance_fi(synapses: Synapses) -> Float[Array, "lower upper"]:
+    """Variance Fisher information ``p (1 - p)``, ``p`` the coincidence rate (Scholl, Rule & Hennig 2021, eq. 6)."""
+    return units.variance(synapses.coincidences)
+
+
+def heuristic_fi(synapses: Synapses) -> Float[Array, "lower upper"]:
+    """Fisher information from firing rates and the weight alone (Scholl, Rule & Hennig 2021, eq. 10)."""
+    return fisher.heuristic_information(synapses.weights, synapses.rates_pre, synapses.rates_post)
+
+
+def weight_magnitude(synapses: Synapses) -> Float[Array, "lower upper"]:
+    """Absolute weight."""
+    return jnp.abs(synapses.weights)
+
+
+def random(synapses: Synapses) -> Float[Array, "lower upper"]:
+    """Uniformly random importance: the control that removes synapses blindly."""
+    return jax.random.uniform(synapses.key, synapses.weights.shape)
+
+
+def anti_fi(synapses: Synapses) -> Float[Array, "lower upper"]:
+    """Minus the variance Fisher information: removes the *most* informative synapses first."""
+    return -variance_fi(synapses)
+
+
+def fi_times_weight_squared(synapses: Synapses) -> Float[Array, "lower upper"]:
+    """Saliency ``w^2 F`` of Optimal Brain Damage (LeCun, Denker & Solla 1990), with the variance Fisher information."""
+    return synapses.weights**2 * variance_fi(synapses)
+
+
+RULES: dict[str, Rule] = {
+    "variance-fi": variance_fi,
+    "heuristic-fi": heuristic_fi,
+    "weight-magnitude": weight_magnitude,
+    "random": random,
+    "anti-fi": anti_fi,
+    "fi-times-weight-squared": fi_times_weight_squared,
+}
+"""Rules by the name a user types."""
+
+
+def register(name: str, rule: Rule) -> None:
+    """Make a rule known under a name, so that it works wherever a built-in does.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+    """
+    if name in RULES:
+        raise ValueError(f"criterion {name!r} is already registered; choose another name")
+    RULES[name] = rule
+
+
+def resolve(criterion: str | Rule) -> Rule:
+    """The rule of a name; a function is its own rule.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown; the message suggests the nearest one.
+    """
+    if callable(criterion):
+        return criterion
+    if criterion in RULES:
+        return RULES[criterion]
+    near = difflib.get_close_matches(str(criterion), RULES, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "choose one of them"
+    raise ValueError(f"unknown criterion {criterion!r}; known are {', '.join(RULES)}; {hint}")
+
+
+def importance(
+    machine: Machine, moments: Moments, criterion: str | Rule, key: PRNGKeyArray
+) -> tuple[Float[Array, "lower upper"], ...]:
+    """Importance of every synapse by a rule, one array per weight matrix; a pure function (``jit`` and ``vmap`` apply).
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown or the rule returns an array of another shape.
+    """
+    rule = resolve(criterion)
+    scores = []
+    for layer, matrix_key in enumerate(jax.random.split(key, len(machine.weights))):
+        rates_pre, rates_post = moments.rates[layer], moments.rates[layer + 1]
+        synapses = Synapses(machine.weights[layer], rates_pre, rates_post, moments.coincidences[layer], matrix_key)
+        score = rule(synapses)
+        if jnp.shape(score) != machine.weights[layer].shape:
+            raise ValueError(
+                f"criterion {criterion!r} must return one importance per synapse, shape {machine.weights[layer].shape} for "
+                f"weight matrix {layer}, got shape {jnp.shape(score)}"
+            )
+        scores.append(score)
+    return tuple(scores)

@@ -1,0 +1,105 @@
+"""Which synapses and units go: exact counts, the zero rule, anatomy, compaction."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, PRNGKeyArray
+
+from secateur.machine import Machine
+
+Zeros = Literal["all", "fraction"]
+"""Zero rule: where more synapses than the fraction have zero importance, remove all of them, or a random choice of
+them."""
+
+Masks = tuple[Bool[np.ndarray, "lower upper"], ...]
+
+
+def number_to_remove(n_synapses: int, fraction: float) -> int:
+    """Synapses to remove from ``n_synapses``: the fraction, halves rounded down (455 -> 228 stay)."""
+    return math.ceil(n_synapses * fraction - 0.5)
+
+
+def remove_lowest(
+    importance: Float[np.ndarray, "lower upper"],
+    mask: Bool[np.ndarray, "lower upper"],
+    fraction: float,
+    key: PRNGKeyArray,
+    zeros: Zeros = "all",
+) -> Bool[np.ndarray, "lower upper"]:
+    """Mask of the synapses that stay when the fraction with the lowest importance goes; ties broken at random.
+
+    Exactly :func:`number_to_remove` synapses go, with one exception: if more than that have zero importance, zero
+    being the lowest, and ``zeros="all"``, then all of those go (Scholl, Rule & Hennig 2021, Methods).
+
+    Raises
+    ------
+    ValueError
+        If an importance is NaN.
+    """
+    present = np.flatnonzero(mask)
+    scores = np.asarray(importance).reshape(-1)[present]
+    if np.isnan(scores).any():
+        raise ValueError(f"importance is NaN for {int(np.isnan(scores).sum())} synapses; mend the criterion")
+    n_remove = number_to_remove(present.size, fraction)
+    n_zero = int((scores == 0).sum())
+    if zeros == "all" and n_zero > n_remove and scores.min() == 0:
+        n_remove = n_zero
+    tie_break = np.asarray(jax.random.permutation(key, present.size))
+    order = np.lexsort((tie_break, scores))
+    kept = np.array(mask, dtype=bool)
+    kept.reshape(-1)[present[order[:n_remove]]] = False
+    return kept
+
+
+def remove_dead_units(masks: Sequence[Bool[np.ndarray, "lower upper"]]) -> Masks:
+    """Masks without the synapses of dead units.
+
+    A hidden unit with no synapse left on one of its sides is dead (the top layer has one side) and loses its other
+    synapses, which may kill further units, until nothing changes. Visible units never die.
+    """
+    masks = [np.array(m, dtype=bool) for m in masks]
+    while True:
+        before = sum(int(m.sum()) for m in masks)
+        for layer, alive in enumerate(living_units(masks)):
+            if layer > 0:
+                masks[layer - 1] &= alive[None, :]
+            if layer < len(masks):
+                masks[layer] &= alive[:, None]
+        if sum(int(m.sum()) for m in masks) == before:
+            return tuple(masks)
+
+
+def living_units(masks: Sequence[Bool[np.ndarray, "lower upper"]]) -> tuple[Bool[np.ndarray, " units"], ...]:
+    """Per layer which units have synapses on all of their sides; all visible units count as living."""
+    alive = [np.ones(masks[0].shape[0], dtype=bool)]
+    for layer in range(1, len(masks) + 1):
+        from_below = np.asarray(masks[layer - 1]).any(axis=0)
+        alive.append(from_below & np.asarray(masks[layer]).any(axis=1) if layer < len(masks) else from_below)
+    return tuple(alive)
+
+
+def silent_visible_units(machine: Machine) -> Bool[np.ndarray, " visible"]:
+    """Visible units that have lost all synapses (the paper's lost pixels); they stay in the model with their bias."""
+    return ~np.asarray(machine.masks[0]).any(axis=1)
+
+
+def compact(machine: Machine) -> Machine:
+    """The machine without its dead units, whose remaining synapses go with them; original unit indices are kept.
+
+    The distribution over the units that stay is that of the machine whose dead units have lost their synapses.
+    """
+    masks = remove_dead_units([np.asarray(m) for m in machine.masks])
+    alive = living_units(masks)
+    pairs = list(zip(alive[:-1], alive[1:], strict=True))
+    return Machine(
+        weights=[np.asarray(w)[np.ix_(*ends)] for w, ends in zip(machine.weights, pairs, strict=True)],
+        biases=[np.asarray(b)[living] for b, living in zip(machine.biases, alive, strict=True)],
+        masks=[m[np.ix_(*ends)] for m, ends in zip(masks, pairs, strict=True)],
+        unit_indices=[np.asarray(i)[living] for i, living in zip(machine.unit_indices, alive, strict=True)],
+        original_layer_sizes=machine.original_layer_sizes,
+    )

@@ -1,0 +1,218 @@
+"""The training loop: one compiled scan per epoch, for one machine or for stacked trials at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from secateur import mean_field, units
+from secateur.machine import Machine, Parameters, States
+from secateur.training import gradients
+from secateur.training.history import History, measure
+from secateur.training.settings import TrainingSettings
+from secateur.trials import keys_for, n_trials, over_trials
+
+N_MEASURED = 500
+"""Rows measured after every epoch; few enough to cost little."""
+
+
+class TrainingDiverged(ArithmeticError):
+    """Parameters became NaN or infinite during training."""
+
+
+class TrainingState(eqx.Module):
+    """What the next update needs: parameters and structure, optimiser state, persistent chains (none for CD)."""
+
+    machine: Machine
+    optimizer_state: Any
+    chains: States
+
+
+def train(
+    machine: Machine,
+    visible: Float[Array, "*trials rows visible"],
+    settings: TrainingSettings,
+    key: PRNGKeyArray,
+    *,
+    validation: Float[Array, "*trials held_out visible"] | None = None,
+    input_scales: tuple[float, float] = (1.0, 1.0),
+    on_epoch: Callable[[int], None] | None = None,
+) -> tuple[Machine, History]:
+    """Train a machine, or stacked trials of machines at once.
+
+    Parameters
+    ----------
+    machine
+        Starting point; synapses absent here stay absent. May be stacked (:mod:`secateur.trials`).
+    visible
+        Rows of 0/1 states (or probabilities), ``(rows, n_0)``; with a leading trial axis for stacked machines.
+    settings
+        Method, optimiser, schedule and regularisation.
+    key
+        Random key, or one key per trial.
+    validation
+        Held-out rows; their free energy is compared with that of training rows after every epoch.
+    input_scales
+        See :func:`secateur.training.gradients.contrastive_divergence`; used by pretraining.
+    on_epoch
+        Called with the number of finished epochs.
+
+    Returns
+    -------
+    machine, history
+        The trained machine and its per-epoch history.
+
+    Raises
+    ------
+    ValueError
+        If 'cd' is asked of a deep machine.
+    TrainingDiverged
+        If a parameter became NaN or infinite; the message names the likely cause and the remedy.
+    """
+    if settings.method == "cd" and machine.n_layers > 2:
+        raise ValueError(
+            f"method='cd' needs one hidden layer, this machine has {machine.n_layers - 1}; use method='pcd'"
+        )
+    n_rows = visible.shape[-2]
+    batch_size = min(settings.batch_size, n_rows)
+    n_updates = n_rows // batch_size
+    rates = settings.learning_rates(settings.n_epochs * n_updates).reshape(settings.n_epochs, n_updates)
+    static = settings.compiled_part()
+    keys = keys_for(machine, key)
+    # A copy, because the epochs reuse the buffers of the state that they are given.
+    state = jax.tree.map(jnp.copy, _start(machine, visible, keys, static, settings.n_chains))
+    history = []
+    for epoch in range(settings.n_epochs):
+        state = _epoch(
+            state, visible, jnp.asarray(rates[epoch]), keys, jnp.asarray(epoch), static, batch_size, input_scales
+        )
+        measured = _measured(state.machine, visible, validation, keys, jnp.asarray(epoch), input_scales)
+        history.append(jax.device_get(measured))
+        _check_finite(state.machine, epoch, settings)
+        if on_epoch is not None:
+            on_epoch(epoch + 1)
+    return state.machine, History.of_epochs(history)
+
+
+@partial(jax.jit, static_argnames=("settings", "n_chains"))
+def _start(machine: Machine, visible: Array, keys: Array, settings: TrainingSettings, n_chains: int) -> TrainingState:
+    def start(machine: Machine, visible: Array, key: PRNGKeyArray) -> TrainingState:
+        optimizer_state = settings.transformation().init(machine.parameters)
+        chains = () if settings.method == "cd" else _chains_at_data(machine, visible, key, n_chains)
+        return TrainingState(machine, optimizer_state, chains)
+
+    return over_trials(start, machine)(machine, visible, _named(keys, "start"))
+
+
+def _chains_at_data(machine: Machine, visible: Array, key: PRNGKeyArray, n_chains: int) -> States:
+    """Chains started at random rows, hidden layers drawn from one upward pass."""
+    key_rows, *layer_keys = jax.random.split(key, machine.n_layers + 1)
+    rows = visible[jax.random.randint(key_rows, (n_chains,), 0, visible.shape[0])]
+    means = mean_field.bottom_up(machine, rows)
+    return tuple(units.sample(m, k) for m, k in zip(means, layer_keys, strict=True))
+
+
+@partial(jax.jit, static_argnames=("settings", "batch_size", "input_scales"), donate_argnums=0)
+def _epoch(
+    state: TrainingState,
+    visible: Array,
+    rates: Array,
+    keys: Array,
+    epoch: Array,
+    settings: TrainingSettings,
+    batch_size: int,
+    input_scales: tuple[float, float],
+) -> TrainingState:
+    def run(state: TrainingState, visible: Array, key: PRNGKeyArray) -> TrainingState:
+        key_order, key_updates = jax.random.split(jax.random.fold_in(key, epoch))
+        n_updates = rates.shape[0]
+        order = jax.random.permutation(key_order, visible.shape[0])[: n_updates * batch_size]
+
+        def body(state: TrainingState, step: tuple[Array, Array, Array]) -> tuple[TrainingState, None]:
+            rows, rate, step_key = step
+            return _update(state, visible[rows], rate, step_key, settings, input_scales), None
+
+        steps = (order.reshape(n_updates, batch_size), rates, jax.random.split(key_updates, n_updates))
+        return jax.lax.scan(body, state, steps)[0]
+
+    return over_trials(run, state.machine)(state, visible, _named(keys, "epochs"))
+
+
+def _update(
+    state: TrainingState,
+    batch: Array,
+    rate: Array,
+    key: PRNGKeyArray,
+    settings: TrainingSettings,
+    input_scales: tuple[float, float],
+) -> TrainingState:
+    """One step up the estimated gradient; absent synapses stay absent whatever the optimiser does."""
+    machine, chains = state.machine, state.chains
+    if settings.method == "cd":
+        positive, negative = gradients.contrastive_divergence(machine, batch, key, settings.n_sweeps, input_scales)
+    else:
+        positive, negative, chains = gradients.persistent(
+            machine, batch, chains, key, n_sweeps=settings.n_sweeps, n_mean_field=settings.n_mean_field
+        )
+    ascent = gradients.gradient(machine, positive, negative, centred=settings.centred)
+    if settings.l2:
+        decay = Parameters(machine.weights, jax.tree.map(jnp.zeros_like, machine.biases))
+        ascent = jax.tree.map(lambda g, w: g - settings.l2 * w, ascent, decay)
+    if settings.sparsity_target is not None:
+        pull = gradients.sparsity_gradient(machine, positive, settings.sparsity_target)
+        ascent = jax.tree.map(lambda g, p: g + settings.sparsity_strength * p, ascent, pull)
+    direction, optimizer_state = settings.transformation().update(ascent, state.optimizer_state, machine.parameters)
+    parameters = optax.apply_updates(machine.parameters, jax.tree.map(lambda d: rate * d, direction))
+    if settings.max_norm is not None:
+        parameters = parameters._replace(weights=tuple(_limit_norm(w, settings.max_norm) for w in parameters.weights))
+    return TrainingState(machine.with_parameters(parameters), optimizer_state, chains)
+
+
+def _limit_norm(weight: Float[Array, "lower upper"], max_norm: float) -> Float[Array, "lower upper"]:
+    """Scale each upper unit's weights from below so that their Euclidean norm is at most ``max_norm``."""
+    norms = jnp.sqrt((weight**2).sum(axis=0))
+    return weight * jnp.minimum(1.0, max_norm / jnp.maximum(norms, max_norm / 2))[None, :]
+
+
+@partial(jax.jit, static_argnames=("input_scales",))
+def _measured(
+    machine: Machine,
+    visible: Array,
+    validation: Array | None,
+    keys: Array,
+    epoch: Array,
+    input_scales: tuple[float, float],
+) -> dict[str, Array]:
+    def run(machine: Machine, rows: Array, held_out: Array | None, key: PRNGKeyArray) -> dict[str, Array]:
+        return measure(machine, rows, held_out, jax.random.fold_in(key, epoch), input_scales)
+
+    held_out = None if validation is None else validation[..., :N_MEASURED, :]
+    return over_trials(run, machine)(machine, visible[..., :N_MEASURED, :], held_out, _named(keys, "history"))
+
+
+def _named(keys: Array, purpose: str) -> Array:
+    """Child keys for one purpose, for one key or one per trial."""
+    number = ("start", "epochs", "history").index(purpose)
+    fold = partial(jax.random.fold_in, data=number)
+    return jax.vmap(fold)(keys) if keys.ndim else fold(keys)
+
+
+def _check_finite(machine: Machine, epoch: int, settings: TrainingSettings) -> None:
+    flat = [np.asarray(a).reshape(n_trials(machine) or 1, -1) for a in jax.tree.leaves(machine.parameters)]
+    finite = np.all([np.isfinite(a).all(axis=1) for a in flat], axis=0)
+    if finite.all():
+        return
+    where = "" if n_trials(machine) is None else f" of trial {int(np.argmin(finite))}"
+    remedy = "lower it" if settings.max_norm is not None else "lower it or set max_norm (6 is usual)"
+    raise TrainingDiverged(
+        f"parameters{where} became NaN or infinite in epoch {epoch + 1}; the likely cause is a learning rate too large "
+        f"for this machine ({settings.learning_rate[0]:g} at the start): {remedy}"
+    )

@@ -1,0 +1,61 @@
+"""Greedy layer-wise pretraining of deep machines (Salakhutdinov & Hinton 2009, section 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from secateur import units
+from secateur.machine import Machine, Parameters
+from secateur.training.history import History
+from secateur.training.loop import train
+from secateur.training.settings import TrainingSettings
+from secateur.trials import keys_for
+
+
+def pretrain(
+    machine: Machine,
+    visible: Float[Array, "*trials rows visible"],
+    settings: TrainingSettings,
+    key: PRNGKeyArray,
+    *,
+    on_epoch: Callable[[int], None] | None = None,
+) -> tuple[Machine, list[History]]:
+    """Train each weight matrix in turn as a machine with one hidden layer, by contrastive divergence.
+
+    Input that will come from the layer missing on the other side is made up for by doubling: the first matrix sees
+    doubled input from below, the last doubled input from above, those between doubled input both ways, which is
+    a machine whose weights are halved afterwards. A hidden layer's bias is the mean of what its two machines learnt.
+
+    Parameters as in :func:`secateur.training.loop.train`; a machine with one hidden layer is simply trained by 'cd'.
+
+    Returns
+    -------
+    machine, histories
+        The pretrained machine and one history per weight matrix.
+    """
+    settings = settings.model_copy(update={"method": "cd"})
+    n_matrices = len(machine.weights)
+    keys = keys_for(machine, key)
+    weights, biases, histories = [], [[] for _ in range(n_matrices + 1)], []
+    data, lower_bias = visible, machine.biases[0]
+    for matrix in range(n_matrices):
+        up = 2.0 if matrix < n_matrices - 1 else 1.0
+        down = 2.0 if matrix > 0 else 1.0
+        pair = machine.pair(matrix, lower_bias)
+        pair, history = train(pair, data, settings, _fold(keys, matrix), input_scales=(up, down), on_epoch=on_epoch)
+        histories.append(history)
+        weights.append(pair.weights[0])
+        biases[matrix].append(pair.biases[0])
+        biases[matrix + 1].append(pair.biases[1])
+        data = units.mean(jnp.expand_dims(pair.biases[1], -2) + up * (data @ pair.weights[0]))
+        lower_bias = pair.biases[1]
+    merged = tuple(sum(found) / len(found) for found in biases)
+    return machine.with_parameters(Parameters(tuple(weights), merged)), histories
+
+
+def _fold(keys: Array, number: int) -> Array:
+    return jax.vmap(lambda k: jax.random.fold_in(k, number))(keys) if keys.ndim else jax.random.fold_in(keys, number)

@@ -1,0 +1,70 @@
+"""How a machine is trained, as data."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+import optax
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+LearningRate = Annotated[
+    tuple[float, float], BeforeValidator(lambda v: (v, v) if isinstance(v, int | float) else tuple(v))
+]
+"""First and last learning rate; a single number keeps it constant."""
+
+
+class TrainingSettings(BaseModel):
+    """How a machine is trained; immutable and hashable.
+
+    Rates and strengths are per update and refer to the mean gradient over a batch, in nats.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    method: Literal["cd", "pcd"] = Field(
+        "pcd",
+        description="start of the chains: 'cd' at the data (one hidden layer only), 'pcd' where they stopped before",
+    )
+    n_epochs: int = Field(10, ge=1, description="passes through the data")
+    batch_size: int = Field(100, ge=1, description="rows per update")
+    learning_rate: LearningRate = Field((0.05, 0.05), description="first and last learning rate, or one number")
+    schedule: Literal["geometric", "linear", "cosine"] = Field(
+        "geometric", description="how the learning rate goes from the first to the last value"
+    )
+    optimizer: Literal["sgd", "adam"] = Field("sgd", description="optax optimiser")
+    momentum: float = Field(0.0, ge=0, lt=1, description="decay of the velocity (sgd)")
+    n_sweeps: int = Field(1, ge=1, description="Gibbs sweeps per update")
+    n_chains: int = Field(100, ge=2, description="persistent chains ('pcd')")
+    n_mean_field: int = Field(10, ge=1, description="most mean-field updates of the hidden layers (deep machines)")
+    l2: float = Field(0.0, ge=0, description="weight decay")
+    max_norm: float | None = Field(None, gt=0, description="largest norm of a unit's weights from below")
+    sparsity_target: float | None = Field(None, gt=0, lt=1, description="wanted mean rate of hidden units")
+    sparsity_strength: float = Field(0.1, ge=0, description="pull towards the sparsity target")
+    centred: bool = Field(False, description="centred (enhanced) gradient")
+
+    def learning_rates(self, n_updates: int) -> np.ndarray:
+        """Learning rate of every update of a training run, ``(n_updates,)``."""
+        first, last = self.learning_rate
+        if first == last or n_updates == 1:
+            return np.full(n_updates, first, np.float32)
+        steps = n_updates - 1
+        if self.schedule == "linear":
+            schedule = optax.linear_schedule(first, last, steps)
+        elif self.schedule == "cosine":
+            schedule = optax.cosine_decay_schedule(first, steps, alpha=last / first)
+        else:
+            schedule = optax.exponential_decay(first, steps, last / first)
+        return np.asarray(schedule(np.arange(n_updates)), np.float32)
+
+    def transformation(self) -> optax.GradientTransformation:
+        """The optax transformation of the gradient, before the learning rate."""
+        if self.optimizer == "adam":
+            return optax.scale_by_adam()
+        return optax.trace(decay=self.momentum) if self.momentum else optax.identity()
+
+    def compiled_part(self) -> TrainingSettings:
+        """The settings with everything that enters at run time set to defaults, so that equal programs are shared."""
+        run_time = ("n_epochs", "batch_size", "learning_rate", "schedule", "n_chains")
+        defaults = {name: type(self).model_fields[name].default for name in run_time}
+        return self.model_copy(update=defaults)
