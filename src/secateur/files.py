@@ -104,8 +104,8 @@ def _header(content: bytes, path: Path) -> dict[str, Any]:
         )
     if header.get("format_version") != FORMAT_VERSION:
         raise ValueError(
-            f"{path} has machine format version {header.get('format_version')}, this secateur reads version {FORMAT_VERSION}; "
-            "install a newer secateur"
+            f"{path} has machine format version {header.get('format_version')}, this secateur reads version "
+            f"{FORMAT_VERSION}; install a newer secateur"
         )
     sizes_fit = all(
         isinstance(header.get(name), list) and all(isinstance(n, int) for n in header[name])
@@ -118,7 +118,8 @@ def _header(content: bytes, path: Path) -> dict[str, Any]:
 
 def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> None:
     """Call ``write`` on a temporary file beside ``path``, then rename it: readers see the old file or the whole new
-    one."""
+    one.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)

@@ -1,5 +1,6 @@
 """Likelihoods in nats: partition function, log-probability of visible states, bounds and cheap training-time
-measures."""
+measures.
+"""
 
 from __future__ import annotations
 

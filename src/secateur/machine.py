@@ -174,7 +174,8 @@ class Machine(eqx.Module):
 
     def pair(self, matrix: int, lower_bias: Float[Array, " lower"] | None = None) -> Machine:
         """One weight matrix with its two layers as a machine with one hidden layer, optionally with other lower
-        biases."""
+        biases.
+        """
         layers = slice(matrix, matrix + 2)
         lower = self.biases[matrix] if lower_bias is None else lower_bias
         fields = {
@@ -227,8 +228,8 @@ def receptive_field_mask(visible_shape: tuple[int, int], size: int) -> Bool[np.n
     rows, columns = visible_shape
     if size < 1 or size % 2 == 0 or size > min(rows, columns):
         raise ValueError(
-            f"receptive field size must be an odd number from 1 to {min(rows, columns)} for a {rows} x {columns} image, "
-            f"got {size}; choose a smaller odd size or leave it out for full connectivity"
+            f"receptive field size must be an odd number from 1 to {min(rows, columns)} for a {rows} x {columns} "
+            f"image, got {size}; choose a smaller odd size or leave it out for full connectivity"
         )
     row, column = np.divmod(np.arange(rows * columns), columns)
     near = size // 2

@@ -34,7 +34,8 @@ def n_trials(machine: Machine) -> int | None:
 
 def over_trials(function: Callable, machine: Machine) -> Callable:
     """``function`` itself for a single machine, ``function`` mapped over the leading axis of every array for stacked
-    ones."""
+    ones.
+    """
     return eqx.filter_vmap(function) if n_trials(machine) is not None else function
 
 

@@ -10,16 +10,21 @@ from secateur.pruning.removal import (
     remove_lowest,
     silent_visible_units,
 )
+from secateur.pruning.rounds import ImportanceSampling, Round, model_moments, prune_and_retrain
 
 __all__ = [
     "RULES",
+    "ImportanceSampling",
+    "Round",
     "Rule",
     "Synapses",
     "compact",
     "importance",
     "living_units",
+    "model_moments",
     "number_to_remove",
     "prune",
+    "prune_and_retrain",
     "pruned_masks",
     "register",
     "remove_dead_units",

@@ -134,8 +134,8 @@ def importance(
         score = rule(synapses)
         if jnp.shape(score) != machine.weights[layer].shape:
             raise ValueError(
-                f"criterion {criterion!r} must return one importance per synapse, shape {machine.weights[layer].shape} for "
-                f"weight matrix {layer}, got shape {jnp.shape(score)}"
+                f"criterion {criterion!r} must return one importance per synapse, shape "
+                f"{machine.weights[layer].shape} for weight matrix {layer}, got shape {jnp.shape(score)}"
             )
         scores.append(score)
     return tuple(scores)

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from secateur import mean_field, units
 from secateur.machine import Machine, Parameters, States
+from secateur.randomness import child_key
 from secateur.training import gradients
 from secateur.training.history import History, measure
 from secateur.training.settings import TrainingSettings
@@ -109,7 +110,7 @@ def _start(machine: Machine, visible: Array, keys: Array, settings: TrainingSett
         chains = () if settings.method == "cd" else _chains_at_data(machine, visible, key, n_chains)
         return TrainingState(machine, optimizer_state, chains)
 
-    return over_trials(start, machine)(machine, visible, _named(keys, "start"))
+    return over_trials(start, machine)(machine, visible, child_key(keys, "start"))
 
 
 def _chains_at_data(machine: Machine, visible: Array, key: PRNGKeyArray, n_chains: int) -> States:
@@ -143,7 +144,7 @@ def _epoch(
         steps = (order.reshape(n_updates, batch_size), rates, jax.random.split(key_updates, n_updates))
         return jax.lax.scan(body, state, steps)[0]
 
-    return over_trials(run, state.machine)(state, visible, _named(keys, "epochs"))
+    return over_trials(run, state.machine)(state, visible, child_key(keys, "epochs"))
 
 
 def _update(
@@ -195,14 +196,7 @@ def _measured(
         return measure(machine, rows, held_out, jax.random.fold_in(key, epoch), input_scales)
 
     held_out = None if validation is None else validation[..., :N_MEASURED, :]
-    return over_trials(run, machine)(machine, visible[..., :N_MEASURED, :], held_out, _named(keys, "history"))
-
-
-def _named(keys: Array, purpose: str) -> Array:
-    """Child keys for one purpose, for one key or one per trial."""
-    number = ("start", "epochs", "history").index(purpose)
-    fold = partial(jax.random.fold_in, data=number)
-    return jax.vmap(fold)(keys) if keys.ndim else fold(keys)
+    return over_trials(run, machine)(machine, visible[..., :N_MEASURED, :], held_out, child_key(keys, "history"))
 
 
 def _check_finite(machine: Machine, epoch: int, settings: TrainingSettings) -> None:

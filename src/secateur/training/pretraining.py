@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from secateur import units
 from secateur.machine import Machine, Parameters
+from secateur.randomness import child_key
 from secateur.training.history import History
 from secateur.training.loop import train
 from secateur.training.settings import TrainingSettings
@@ -46,7 +46,7 @@ def pretrain(
         up = 2.0 if matrix < n_matrices - 1 else 1.0
         down = 2.0 if matrix > 0 else 1.0
         pair = machine.pair(matrix, lower_bias)
-        pair, history = train(pair, data, settings, _fold(keys, matrix), input_scales=(up, down), on_epoch=on_epoch)
+        pair, history = train(pair, data, settings, child_key(keys, matrix), input_scales=(up, down), on_epoch=on_epoch)
         histories.append(history)
         weights.append(pair.weights[0])
         biases[matrix].append(pair.biases[0])
@@ -55,7 +55,3 @@ def pretrain(
         lower_bias = pair.biases[1]
     merged = tuple(sum(found) / len(found) for found in biases)
     return machine.with_parameters(Parameters(tuple(weights), merged)), histories
-
-
-def _fold(keys: Array, number: int) -> Array:
-    return jax.vmap(lambda k: jax.random.fold_in(k, number))(keys) if keys.ndim else jax.random.fold_in(keys, number)

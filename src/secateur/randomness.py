@@ -1,0 +1,24 @@
+"""Named child keys: every purpose has its own random numbers, whatever else runs and in whatever order."""
+
+from __future__ import annotations
+
+import zlib
+
+import jax
+from jaxtyping import PRNGKeyArray
+
+
+def child_key(key: PRNGKeyArray, *purpose: str | int) -> PRNGKeyArray:
+    """Child of a key for a purpose, e.g. ``child_key(key, "variance-fi", 3)``; of every key when given an array of
+    keys.
+    """
+    for part in purpose:
+        number = zlib.crc32(part.encode()) if isinstance(part, str) else part
+        key = _fold(key, number)
+    return key
+
+
+def _fold(key: PRNGKeyArray, number: int) -> PRNGKeyArray:
+    if key.ndim:
+        return jax.vmap(lambda one: jax.random.fold_in(one, number))(key)
+    return jax.random.fold_in(key, number)
