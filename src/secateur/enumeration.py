@@ -33,9 +33,9 @@ def log_partition(machine: Machine) -> float:
     ValueError
         If the smaller block has more than 20 units.
     """
-    _check_size(machine.layer_sizes, "log_partition")
+    check_size(machine.layer_sizes, "log_partition")
     with jax.enable_x64(True):
-        return float(_log_partition(_double(machine.parameters)))
+        return float(_log_partition(double(machine.parameters)))
 
 
 def moments(machine: Machine) -> Moments:
@@ -46,9 +46,9 @@ def moments(machine: Machine) -> Moments:
     ValueError
         If the smaller block has more than 20 units.
     """
-    _check_size(machine.layer_sizes, "moments")
+    check_size(machine.layer_sizes, "moments")
     with jax.enable_x64(True):
-        return Moments.exact(jax.tree.map(np.asarray, _moments(_double(machine.parameters))))
+        return Moments.exact(jax.tree.map(np.asarray, _moments(double(machine.parameters))))
 
 
 def log_probability(machine: Machine, visible: Float[np.ndarray, "rows visible"]) -> Float[np.ndarray, " rows"]:
@@ -66,10 +66,10 @@ def unnormalised_log_probability(
     machine: Machine, visible: Float[np.ndarray, "rows visible"]
 ) -> Float[np.ndarray, " rows"]:
     """Exact ``log p(v) + log Z`` (minus the free energy) of each row in nats, all hidden layers summed out."""
-    _check_size(machine.layer_sizes[1:], "log_probability of visible states")
+    check_size(machine.layer_sizes[1:], "log_probability of visible states")
     with jax.enable_x64(True):
         rows = jnp.asarray(np.asarray(visible, dtype=np.float64))
-        return np.asarray(_map_rows(_unnormalised_log_probability, _double(machine.parameters), rows))
+        return np.asarray(_map_rows(_unnormalised_log_probability, double(machine.parameters), rows))
 
 
 def gradient(machine: Machine, visible: Float[np.ndarray, "rows visible"]) -> Parameters:
@@ -77,19 +77,31 @@ def gradient(machine: Machine, visible: Float[np.ndarray, "rows visible"]) -> Pa
 
     Entries of absent synapses are zero. Float64 NumPy arrays in the shapes of the parameters.
     """
-    _check_size(machine.layer_sizes, "gradient")
-    _check_size(machine.layer_sizes[1:], "gradient")
+    check_size(machine.layer_sizes, "gradient")
+    per_row = posterior_statistics(machine, visible)
     with jax.enable_x64(True):
-        parameters = _double(machine.parameters)
-        rows = jnp.asarray(np.asarray(visible, dtype=np.float64))
-        per_row = _map_rows(_posterior_statistics, parameters, rows)
-        data = jax.tree.map(lambda a: a.mean(axis=0), per_row)
-        difference = jax.tree.map(lambda d, m: np.asarray(d - m), data, _moments(parameters)).as_parameters()
+        model = _moments(double(machine.parameters))
+        difference = jax.tree.map(lambda d, m: d.mean(axis=0) - np.asarray(m), per_row, model).as_parameters()
     weights = tuple(np.where(mask, w, 0.0) for mask, w in zip(machine.masks, difference.weights, strict=True))
     return Parameters(weights, difference.biases)
 
 
-class _Blocks:
+def posterior_statistics(machine: Machine, visible: Float[np.ndarray, "rows visible"]) -> Statistics:
+    """Exact means of the sufficient statistics given each visible row, as float64 NumPy arrays; rows come first.
+
+    Raises
+    ------
+    ValueError
+        If the smaller block of the hidden layers alone has more than 20 units.
+    """
+    check_size(machine.layer_sizes[1:], "moments given visible states")
+    with jax.enable_x64(True):
+        rows = jnp.asarray(np.asarray(visible, dtype=np.float64))
+        per_row = _map_rows(_posterior_statistics, double(machine.parameters), rows)
+        return jax.tree.map(np.asarray, per_row)
+
+
+class Blocks:
     """A machine seen as two blocks of layers, the one to be enumerated first."""
 
     def __init__(self, parameters: Parameters):
@@ -102,10 +114,17 @@ class _Blocks:
 
     def states(self, chunk: Array) -> dict[int, Array]:
         """0/1 states of the enumerated layers for one chunk of state numbers."""
+        return self.split(self.joined_states(chunk))
+
+    def joined_states(self, chunk: Array) -> Array:
+        """The same states as one array ``(rows, n_enumerated)``."""
         bits = min(_CHUNK_BITS, self.n_enumerated)
         numbers = chunk * 2**bits + jnp.arange(2**bits)
         dtype = self.parameters.biases[0].dtype
-        states = ((numbers[:, None] >> jnp.arange(self.n_enumerated)[None, :]) & 1).astype(dtype)
+        return ((numbers[:, None] >> jnp.arange(self.n_enumerated)[None, :]) & 1).astype(dtype)
+
+    def split(self, states: Array) -> dict[int, Array]:
+        """Joined states ``(rows, n_enumerated)`` of the enumerated layers as one array per layer."""
         ends = np.cumsum([self.sizes[layer] for layer in self.enumerated])
         return dict(zip(self.enumerated, jnp.split(states, ends[:-1].tolist(), axis=1), strict=True))
 
@@ -129,12 +148,13 @@ class _Blocks:
 
     @property
     def chunks(self) -> Array:
+        """Numbers of the chunks that hold all states of the enumerated layers."""
         return jnp.arange(2 ** max(0, self.n_enumerated - _CHUNK_BITS))
 
 
 @jax.jit
 def _log_partition(parameters: Parameters) -> Float[Array, ""]:
-    blocks = _Blocks(parameters)
+    blocks = Blocks(parameters)
 
     @jax.checkpoint
     def body(total: Array, chunk: Array) -> tuple[Array, None]:
@@ -148,7 +168,7 @@ def _log_partition(parameters: Parameters) -> Float[Array, ""]:
 
 @jax.jit
 def _moments(parameters: Parameters) -> Statistics:
-    blocks = _Blocks(parameters)
+    blocks = Blocks(parameters)
     log_z = _log_partition(parameters)
     n_layers = len(parameters.biases)
 
@@ -199,11 +219,13 @@ def _map_rows(function: Callable, parameters: Parameters, rows: Float[Array, "ro
     return jax.lax.map(lambda row: function(parameters, row), rows, batch_size=2 ** (_CHUNK_BITS - bits))
 
 
-def _double(parameters: Parameters) -> Parameters:
+def double(parameters: Parameters) -> Parameters:
+    """The parameters in float64; call it within ``jax.enable_x64(True)``."""
     return jax.tree.map(lambda a: jnp.asarray(np.asarray(a, dtype=np.float64)), parameters)
 
 
-def _check_size(layer_sizes: tuple[int, ...], what: str) -> None:
+def check_size(layer_sizes: tuple[int, ...], what: str) -> None:
+    """Refuse layers whose smaller block has more than :data:`MAX_UNITS` units, saying ``what`` cannot be computed."""
     smaller = min(sum(layer_sizes[0::2]), sum(layer_sizes[1::2]))
     if smaller > MAX_UNITS:
         raise ValueError(
