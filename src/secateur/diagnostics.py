@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from secateur.arrays import AnyArray
+
 N_BATCHES = 64
 """Batches aimed at over all chains together; the relative error of the effective sample size is about sqrt(2 / 64)."""
 
@@ -39,7 +41,7 @@ class TraceSummary(eqx.Module):
         return cls(zeros, zeros, first_values.mean(), n_draws)
 
     @classmethod
-    def of_draws(cls, draws: Float[Array, "chains draws"]) -> TraceSummary:
+    def of_draws(cls, draws: Float[AnyArray, "chains draws"]) -> TraceSummary:
         """Summary of a stored trace."""
         start = cls.empty(draws[:, 0], draws.shape[1])
         steps = (draws.T, jnp.arange(draws.shape[1]))
@@ -112,11 +114,11 @@ class MixingDiagnostics(eqx.Module):
         )
 
 
-def effective_sample_size(draws: Float[Array, "chains draws"]) -> Float[Array, ""]:
+def effective_sample_size(draws: Float[AnyArray, "chains draws"]) -> Float[Array, ""]:
     """Effective sample size of a stored scalar trace (see :meth:`TraceSummary.effective_sample_size`)."""
     return TraceSummary.of_draws(draws).effective_sample_size()
 
 
-def split_r_hat(draws: Float[Array, "chains draws"]) -> Float[Array, ""]:
+def split_r_hat(draws: Float[AnyArray, "chains draws"]) -> Float[Array, ""]:
     """Split R-hat of a stored scalar trace (see :meth:`TraceSummary.split_r_hat`)."""
     return TraceSummary.of_draws(draws).split_r_hat()

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from sklearn.linear_model import LogisticRegression
 
 from secateur import mean_field
+from secateur.arrays import AnyArray
 from secateur.machine import Machine
 from secateur.trials import over_trials
 
@@ -66,7 +67,7 @@ def encoding_error(
 
 
 @jax.jit
-def top_layer(machine: Machine, visible: Float[np.ndarray, "*trials rows visible"]) -> jax.Array:
+def top_layer(machine: Machine, visible: Float[AnyArray, "*trials rows visible"]) -> jax.Array:
     """Mean-field probabilities of the top layer given visible rows, for one machine or stacked trials."""
     return over_trials(lambda m, rows: mean_field.infer(m, rows)[-1], machine)(machine, visible)
 

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from secateur import enumeration, units
+from secateur.arrays import AnyArray
 from secateur.diagnostics import MixingDiagnostics
 from secateur.machine import Machine, States
 from secateur.moments import Moments
@@ -41,19 +42,19 @@ class FisherInformation(eqx.Module):
         How the states were drawn; ``None`` when exact.
     """
 
-    weights: tuple[Array, ...]
-    biases: tuple[Array, ...]
-    weight_errors: tuple[Array, ...]
-    bias_errors: tuple[Array, ...]
+    weights: tuple[AnyArray, ...]
+    biases: tuple[AnyArray, ...]
+    weight_errors: tuple[AnyArray, ...]
+    bias_errors: tuple[AnyArray, ...]
     diagnostics: MixingDiagnostics | None
 
-    def __getitem__(self, matrix: int) -> Array:
+    def __getitem__(self, matrix: int) -> AnyArray:
         return self.weights[matrix]
 
     def __len__(self) -> int:
         return len(self.weights)
 
-    def __iter__(self) -> Iterator[Array]:
+    def __iter__(self) -> Iterator[AnyArray]:
         return iter(self.weights)
 
 
@@ -105,8 +106,8 @@ def heuristic(machine: Machine, source: Source) -> FisherInformation:
 
 
 def heuristic_information(
-    weight: Float[Array, "lower upper"], rate_pre: Float[Array, " lower"], rate_post: Float[Array, " upper"]
-) -> Float[Array, "lower upper"]:
+    weight: Float[AnyArray, "lower upper"], rate_pre: Float[AnyArray, " lower"], rate_post: Float[AnyArray, " upper"]
+) -> Float[AnyArray, "lower upper"]:
     """Heuristic Fisher information of one weight matrix (formula in :func:`heuristic`)."""
     silent = _saturated(rate_pre)[:, None] | _saturated(rate_post)[None, :]
     pre = jnp.where(_saturated(rate_pre), 0.5, rate_pre)[:, None]  # keeps the unused branch finite
@@ -135,13 +136,13 @@ def moments_from(machine: Machine, source: Source) -> Moments:
     return source
 
 
-def _heuristic_with_slopes(weight: Array, pre: Array, post: Array) -> tuple[Array, tuple[Array, Array]]:
+def _heuristic_with_slopes(weight: AnyArray, pre: AnyArray, post: AnyArray) -> tuple[AnyArray, tuple[AnyArray, Array]]:
     """The information and its derivatives with respect to the rate of each synapse's lower and upper unit."""
 
-    def of_pre(p: Array) -> Array:
+    def of_pre(p: AnyArray) -> AnyArray:
         return heuristic_information(weight, p, post)
 
-    def of_post(p: Array) -> Array:
+    def of_post(p: AnyArray) -> AnyArray:
         return heuristic_information(weight, pre, p)
 
     information, slope_pre = jax.jvp(of_pre, (pre,), (jnp.ones_like(pre),))
@@ -149,12 +150,12 @@ def _heuristic_with_slopes(weight: Array, pre: Array, post: Array) -> tuple[Arra
     return information, (slope_pre, slope_post)
 
 
-def _saturated(rates: Array) -> Array:
+def _saturated(rates: AnyArray) -> AnyArray:
     return (rates <= 0) | (rates >= 1)
 
 
 def _assemble(
-    machine: Machine, moments: Moments, weights: tuple[Array, ...], weight_errors: tuple[Array, ...]
+    machine: Machine, moments: Moments, weights: tuple[AnyArray, ...], weight_errors: tuple[AnyArray, ...]
 ) -> FisherInformation:
     """Fisher information of existing synapses and of biases; float64 NumPy arrays when the moments are exact."""
     rates, rate_errors = moments.values.rates, moments.standard_errors.rates

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from secateur import enumeration, mean_field, units
+from secateur.arrays import AnyArray
 from secateur.machine import Machine, States
 from secateur.sampling import half_sweep, random_states
 
@@ -49,7 +50,7 @@ def log_partition(
     key: PRNGKeyArray | None = None,
     n_chains: int = 256,
     n_temperatures: int = 2000,
-    base_rates: Float[Array, " visible"] | None = None,
+    base_rates: Float[AnyArray, " visible"] | None = None,
 ) -> LogPartition:
     """Logarithm of the partition function, in nats.
 
@@ -151,7 +152,7 @@ def _log_weight_even(machine: Machine, states: States) -> Float[Array, " chains"
 
 
 def log_probability(
-    machine: Machine, visible: Float[Array, "rows visible"], log_z: LogPartition | float
+    machine: Machine, visible: Float[AnyArray, "rows visible"], log_z: LogPartition | float
 ) -> Float[np.ndarray, " rows"]:
     """Exact ``log p(v)`` of each row in nats given ``log Z``, hidden layers summed out, float64.
 
@@ -177,7 +178,7 @@ def log_probability(
 
 
 def log_probability_bound(
-    machine: Machine, visible: Float[Array, "rows visible"], log_z: LogPartition | float
+    machine: Machine, visible: Float[AnyArray, "rows visible"], log_z: LogPartition | float
 ) -> Float[np.ndarray, " rows"]:
     """Variational *lower bound* on ``log p(v)`` of each row in nats, from mean-field inference (tight for an RBM).
 
@@ -191,7 +192,7 @@ def _value(log_z: LogPartition | float) -> float:
 
 
 @jax.jit
-def free_energy(machine: Machine, visible: Float[Array, "rows visible"]) -> Float[Array, " rows"]:
+def free_energy(machine: Machine, visible: Float[AnyArray, "rows visible"]) -> Float[Array, " rows"]:
     """Free energy ``-log p(v) - log Z`` of each row in nats.
 
     Exact for one hidden layer; an upper bound (mean field) for deeper machines.
@@ -203,7 +204,9 @@ def free_energy(machine: Machine, visible: Float[Array, "rows visible"]) -> Floa
 
 
 @jax.jit
-def pseudo_likelihood(machine: Machine, visible: Float[Array, "rows visible"], key: PRNGKeyArray) -> Float[Array, ""]:
+def pseudo_likelihood(
+    machine: Machine, visible: Float[AnyArray, "rows visible"], key: PRNGKeyArray
+) -> Float[Array, ""]:
     """Mean log pseudo-likelihood ``sum_i log p(v_i | v_rest)`` per row in nats, from one random unit per row.
 
     An unbiased estimate for one hidden layer; for deeper machines the free energies are mean-field bounds, so it is

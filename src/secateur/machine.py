@@ -20,7 +20,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from numpy.typing import ArrayLike
 
-States = tuple[Float[Array, "chains _"], ...]
+from secateur.arrays import AnyArray
+
+States = tuple[Float[AnyArray, "chains _"], ...]
 """State of every layer for a set of chains: one 0/1 array ``(chains, n_l)`` per layer, visible first."""
 
 
@@ -30,8 +32,8 @@ class Parameters(NamedTuple):
     ``weights``: one array ``(n_l, n_{l+1})`` per pair of adjacent layers. ``biases``: one array ``(n_l,)`` per layer.
     """
 
-    weights: tuple[Array, ...]
-    biases: tuple[Array, ...]
+    weights: tuple[AnyArray, ...]
+    biases: tuple[AnyArray, ...]
 
 
 class Machine(eqx.Module):
@@ -59,10 +61,10 @@ class Machine(eqx.Module):
         If the numbers or shapes of the arrays do not fit each other, or a parameter is not finite.
     """
 
-    weights: tuple[Float[Array, "lower upper"], ...]
-    biases: tuple[Float[Array, " units"], ...]
-    masks: tuple[Bool[Array, "lower upper"], ...]
-    unit_indices: tuple[Int[Array, " units"], ...]
+    weights: tuple[Float[Array, "_lower _upper"], ...]
+    biases: tuple[Float[Array, " _units"], ...]
+    masks: tuple[Bool[Array, "_lower _upper"], ...]
+    unit_indices: tuple[Int[Array, " _units"], ...]
     original_layer_sizes: tuple[int, ...] = eqx.field(static=True)
 
     def __init__(
@@ -172,7 +174,7 @@ class Machine(eqx.Module):
         weights = tuple(jnp.where(m, w, 0) for w, m in zip(self.weights, kept, strict=True))
         return eqx.tree_at(lambda m: (m.weights, m.masks), self, (weights, kept))
 
-    def pair(self, matrix: int, lower_bias: Float[Array, " lower"] | None = None) -> Machine:
+    def pair(self, matrix: int, lower_bias: Float[Array, "*trials lower"] | None = None) -> Machine:
         """One weight matrix with its two layers as a machine with one hidden layer, optionally with other lower
         biases.
         """

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from secateur import units
+from secateur.arrays import AnyArray
 from secateur.machine import Machine, States
 
 MAX_UPDATES = 50
@@ -16,7 +17,7 @@ TOLERANCE = 1e-3
 """Updates stop when no probability moved by more than this (Scholl, Rule & Hennig 2021 use up to 50 updates)."""
 
 
-def bottom_up(machine: Machine, visible: Float[Array, "rows visible"]) -> States:
+def bottom_up(machine: Machine, visible: Float[AnyArray, "rows visible"]) -> States:
     """Hidden probabilities from one pass upwards, a layer's missing input from above replaced by doubling.
 
     The starting point of :func:`infer` (Salakhutdinov & Hinton 2009, section 3.1). Exact for a machine with one
@@ -33,7 +34,7 @@ def bottom_up(machine: Machine, visible: Float[Array, "rows visible"]) -> States
 @partial(jax.jit, static_argnames=("max_updates",))
 def infer(
     machine: Machine,
-    visible: Float[Array, "rows visible"],
+    visible: Float[AnyArray, "rows visible"],
     *,
     max_updates: int = MAX_UPDATES,
     tolerance: float = TOLERANCE,

@@ -12,8 +12,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
+from secateur.arrays import AnyArray
 from secateur.diagnostics import MixingDiagnostics
 from secateur.machine import Parameters, States
 
@@ -27,8 +28,8 @@ class Statistics(NamedTuple):
     ``rates``: per layer ``(n_l,)``. ``coincidences``: per weight matrix ``(n_l, n_{l+1})``; also for absent synapses.
     """
 
-    rates: tuple[Array, ...]
-    coincidences: tuple[Array, ...]
+    rates: tuple[AnyArray, ...]
+    coincidences: tuple[AnyArray, ...]
 
     def as_parameters(self) -> Parameters:
         """The same numbers in the shape of the parameters they belong to."""
@@ -46,12 +47,12 @@ class Moments(eqx.Module):
     diagnostics: MixingDiagnostics | None
 
     @property
-    def rates(self) -> tuple[Array, ...]:
+    def rates(self) -> tuple[AnyArray, ...]:
         """Per layer ``(n_l,)``: probability that a unit is 1."""
         return self.values.rates
 
     @property
-    def coincidences(self) -> tuple[Array, ...]:
+    def coincidences(self) -> tuple[AnyArray, ...]:
         """Per weight matrix ``(n_l, n_{l+1})``: probability that both units are 1."""
         return self.values.coincidences
 
@@ -106,7 +107,7 @@ def standard_errors(per_group: Statistics, n_rows: int) -> Statistics:
     shares = _group_sizes(n_rows).astype(np.float32) / n_rows
     correction = len(shares) / (len(shares) - 1)
 
-    def error(means: Float[Array, groups * shape], centre: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    def error(means: Float[AnyArray, groups * shape], centre: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*shape"]:
         return jnp.sqrt(correction * jnp.tensordot(shares**2, (means - centre[None]) ** 2, axes=1))
 
     return jax.tree.map(error, per_group, overall_mean(per_group, n_rows))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import zlib
 
 import jax
-from jaxtyping import PRNGKeyArray
+
+from secateur.arrays import Keys
 
 
-def child_key(key: PRNGKeyArray, *purpose: str | int) -> PRNGKeyArray:
+def child_key(key: Keys, *purpose: str | int) -> Keys:
     """Child of a key for a purpose, e.g. ``child_key(key, "variance-fi", 3)``; of every key when given an array of
     keys.
     """
@@ -18,7 +19,7 @@ def child_key(key: PRNGKeyArray, *purpose: str | int) -> PRNGKeyArray:
     return key
 
 
-def _fold(key: PRNGKeyArray, number: int) -> PRNGKeyArray:
+def _fold(key: Keys, number: int) -> Keys:
     if key.ndim:
         return jax.vmap(lambda one: jax.random.fold_in(one, number))(key)
     return jax.random.fold_in(key, number)

@@ -13,11 +13,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from secateur import units
+from secateur.arrays import AnyArray
 from secateur.diagnostics import MixingDiagnostics, TraceSummary
 from secateur.machine import Machine, States
 from secateur.moments import Moments, Statistics, group_sums, mean_per_group, overall_mean, standard_errors
 
-Clamp = tuple[Bool[Array, " _"] | None, ...]
+Clamp = tuple[Bool[AnyArray, " _"] | None, ...]
 """Which units keep their state: per layer a boolean array ``(n_l,)``, or ``None`` for a layer that moves freely."""
 
 

@@ -10,33 +10,35 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from secateur.arrays import AnyArray
 
-def mean(total_input: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+
+def mean(total_input: Float[AnyArray, "*shape"]) -> Float[Array, "*shape"]:
     """Probability that each unit is 1, given its total input in nats."""
     return jax.nn.sigmoid(total_input)
 
 
-def sample(probabilities: Float[Array, "*shape"], key: PRNGKeyArray) -> Float[Array, "*shape"]:
+def sample(probabilities: Float[AnyArray, "*shape"], key: PRNGKeyArray) -> Float[Array, "*shape"]:
     """Draw 0/1 states with the given probabilities of being 1."""
     uniforms = jax.random.uniform(key, probabilities.shape, dtype=probabilities.dtype)
     return (uniforms < probabilities).astype(probabilities.dtype)
 
 
-def log_normaliser(total_input: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def log_normaliser(total_input: Float[AnyArray, "*shape"]) -> Float[Array, "*shape"]:
     """``log sum_{s in {0, 1}} exp(s * total_input)``, in nats."""
     return jax.nn.softplus(total_input)
 
 
-def variance(probabilities: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def variance(probabilities: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*shape"]:
     """Variance ``p (1 - p)`` of a 0/1 variable with probability ``p``."""
     return probabilities * (1 - probabilities)
 
 
-def entropy(probabilities: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def entropy(probabilities: Float[AnyArray, "*shape"]) -> Float[Array, "*shape"]:
     """Entropy of 0/1 units in nats; 0 at probability 0 or 1."""
     return jax.scipy.special.entr(probabilities) + jax.scipy.special.entr(1 - probabilities)
 
 
-def logit(probabilities: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def logit(probabilities: Float[AnyArray, "*shape"]) -> Float[Array, "*shape"]:
     """Inverse of :func:`mean`; infinite at probability 0 or 1."""
     return jnp.log(probabilities) - jnp.log1p(-probabilities)

@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 
 from secateur import fisher, units
+from secateur.arrays import AnyArray
 from secateur.machine import Machine
 from secateur.moments import Moments
 
@@ -35,42 +36,42 @@ class Synapses(NamedTuple):
         Random key for rules that draw; different for every weight matrix, round and trial.
     """
 
-    weights: Float[Array, "lower upper"]
-    rates_pre: Float[Array, " lower"]
-    rates_post: Float[Array, " upper"]
-    coincidences: Float[Array, "lower upper"]
+    weights: Float[AnyArray, "lower upper"]
+    rates_pre: Float[AnyArray, " lower"]
+    rates_post: Float[AnyArray, " upper"]
+    coincidences: Float[AnyArray, "lower upper"]
     key: PRNGKeyArray
 
 
-Rule = Callable[[Synapses], Float[Array, "lower upper"]]
+Rule = Callable[[Synapses], Float[AnyArray, "lower upper"]]
 
 
-def variance_fi(synapses: Synapses) -> Float[Array, "lower upper"]:
+def variance_fi(synapses: Synapses) -> Float[AnyArray, "lower upper"]:
     """Variance Fisher information ``p (1 - p)``, ``p`` the coincidence rate (Scholl, Rule & Hennig 2021, eq. 6)."""
     return units.variance(synapses.coincidences)
 
 
-def heuristic_fi(synapses: Synapses) -> Float[Array, "lower upper"]:
+def heuristic_fi(synapses: Synapses) -> Float[AnyArray, "lower upper"]:
     """Fisher information from firing rates and the weight alone (Scholl, Rule & Hennig 2021, eq. 10)."""
     return fisher.heuristic_information(synapses.weights, synapses.rates_pre, synapses.rates_post)
 
 
-def weight_magnitude(synapses: Synapses) -> Float[Array, "lower upper"]:
+def weight_magnitude(synapses: Synapses) -> Float[AnyArray, "lower upper"]:
     """Absolute weight."""
     return jnp.abs(synapses.weights)
 
 
-def random(synapses: Synapses) -> Float[Array, "lower upper"]:
+def random(synapses: Synapses) -> Float[AnyArray, "lower upper"]:
     """Uniformly random importance: the control that removes synapses blindly."""
     return jax.random.uniform(synapses.key, synapses.weights.shape)
 
 
-def anti_fi(synapses: Synapses) -> Float[Array, "lower upper"]:
+def anti_fi(synapses: Synapses) -> Float[AnyArray, "lower upper"]:
     """Minus the variance Fisher information: removes the *most* informative synapses first."""
     return -variance_fi(synapses)
 
 
-def fi_times_weight_squared(synapses: Synapses) -> Float[Array, "lower upper"]:
+def fi_times_weight_squared(synapses: Synapses) -> Float[AnyArray, "lower upper"]:
     """Saliency ``w^2 F`` of Optimal Brain Damage (LeCun, Denker & Solla 1990), with the variance Fisher information."""
     return synapses.weights**2 * variance_fi(synapses)
 
@@ -118,7 +119,7 @@ def resolve(criterion: str | Rule) -> Rule:
 
 def importance(
     machine: Machine, moments: Moments, criterion: str | Rule, key: PRNGKeyArray
-) -> tuple[Float[Array, "lower upper"], ...]:
+) -> tuple[Float[AnyArray, "_lower _upper"], ...]:
     """Importance of every synapse by a rule, one array per weight matrix; a pure function (``jit`` and ``vmap`` apply).
 
     Raises

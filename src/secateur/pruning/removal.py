@@ -16,7 +16,7 @@ Zeros = Literal["all", "fraction"]
 """Zero rule: where more synapses than the fraction have zero importance, remove all of them, or a random choice of
 them."""
 
-Masks = tuple[Bool[np.ndarray, "lower upper"], ...]
+Masks = tuple[Bool[np.ndarray, "_lower _upper"], ...]
 
 
 def number_to_remove(n_synapses: int, fraction: float) -> int:
@@ -56,7 +56,7 @@ def remove_lowest(
     return kept
 
 
-def remove_dead_units(masks: Sequence[Bool[np.ndarray, "lower upper"]]) -> Masks:
+def remove_dead_units(masks: Sequence[Bool[np.ndarray, "_lower _upper"]]) -> Masks:
     """Masks without the synapses of dead units.
 
     A hidden unit with no synapse left on one of its sides is dead (the top layer has one side) and loses its other
@@ -74,7 +74,7 @@ def remove_dead_units(masks: Sequence[Bool[np.ndarray, "lower upper"]]) -> Masks
             return tuple(masks)
 
 
-def living_units(masks: Sequence[Bool[np.ndarray, "lower upper"]]) -> tuple[Bool[np.ndarray, " units"], ...]:
+def living_units(masks: Sequence[Bool[np.ndarray, "_lower _upper"]]) -> tuple[Bool[np.ndarray, " _units"], ...]:
     """Per layer which units have synapses on all of their sides; all visible units count as living."""
     alive = [np.ones(masks[0].shape[0], dtype=bool)]
     for layer in range(1, len(masks) + 1):

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from secateur import sampling
+from secateur.arrays import AnyArray, Keys
 from secateur.machine import Machine
 from secateur.moments import Moments
 from secateur.pruning.criteria import Rule
@@ -56,13 +57,13 @@ class Round:
 
 def prune_and_retrain(
     machine: Machine,
-    visible: Float[Array, "*trials rows visible"],
+    visible: Float[AnyArray, "*trials rows visible"],
     criterion: str | Rule,
     *,
     n_rounds: int,
     fraction: Fraction,
     retraining: TrainingSettings,
-    key: PRNGKeyArray,
+    key: Keys,
     importance: ImportanceSampling | None = None,
     zeros: Zeros = "all",
 ) -> Iterator[Round]:
@@ -103,7 +104,7 @@ def prune_and_retrain(
         yield Round(number, moments, pruned, machine)
 
 
-def model_moments(machine: Machine, importance: ImportanceSampling, key: PRNGKeyArray) -> Moments:
+def model_moments(machine: Machine, importance: ImportanceSampling, key: Keys) -> Moments:
     """Moments of the model from fresh chains, for one machine or stacked trials."""
     return _model_moments(machine, keys_for(machine, key), importance)
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from secateur import mean_field, units
+from secateur.arrays import AnyArray
 from secateur.machine import Machine, Parameters, States
 from secateur.moments import Statistics, mean_statistics
 from secateur.sampling import sweep
@@ -14,7 +15,7 @@ from secateur.sampling import sweep
 
 def contrastive_divergence(
     machine: Machine,
-    visible: Float[Array, "rows visible"],
+    visible: Float[AnyArray, "rows visible"],
     key: PRNGKeyArray,
     n_sweeps: int,
     input_scales: tuple[float, float] = (1.0, 1.0),
@@ -59,7 +60,7 @@ def contrastive_divergence(
 
 def persistent(
     machine: Machine,
-    visible: Float[Array, "rows visible"],
+    visible: Float[AnyArray, "rows visible"],
     chains: States,
     key: PRNGKeyArray,
     *,

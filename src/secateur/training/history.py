@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from secateur import mean_field, units
+from secateur.arrays import AnyArray
 from secateur.likelihood import free_energy, pseudo_likelihood
 from secateur.machine import Machine
 
@@ -40,8 +41,8 @@ class History:
 
 def measure(
     machine: Machine,
-    rows: Float[Array, "rows visible"],
-    held_out: Float[Array, "held_out visible"] | None,
+    rows: Float[AnyArray, "rows visible"],
+    held_out: Float[AnyArray, "held_out visible"] | None,
     key: PRNGKeyArray,
     input_scales: tuple[float, float],
 ) -> dict[str, Array]:

@@ -14,6 +14,7 @@ import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from secateur import mean_field, units
+from secateur.arrays import AnyArray, Keys
 from secateur.machine import Machine, Parameters, States
 from secateur.randomness import child_key
 from secateur.training import gradients
@@ -39,11 +40,11 @@ class TrainingState(eqx.Module):
 
 def train(
     machine: Machine,
-    visible: Float[Array, "*trials rows visible"],
+    visible: Float[AnyArray, "*trials rows visible"],
     settings: TrainingSettings,
-    key: PRNGKeyArray,
+    key: Keys,
     *,
-    validation: Float[Array, "*trials held_out visible"] | None = None,
+    validation: Float[AnyArray, "*trials held_out visible"] | None = None,
     input_scales: tuple[float, float] = (1.0, 1.0),
     on_epoch: Callable[[int], None] | None = None,
 ) -> tuple[Machine, History]:

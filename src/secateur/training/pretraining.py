@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Float
 
 from secateur import units
+from secateur.arrays import AnyArray, Keys
 from secateur.machine import Machine, Parameters
 from secateur.randomness import child_key
 from secateur.training.history import History
@@ -18,9 +19,9 @@ from secateur.trials import keys_for
 
 def pretrain(
     machine: Machine,
-    visible: Float[Array, "*trials rows visible"],
+    visible: Float[AnyArray, "*trials rows visible"],
     settings: TrainingSettings,
-    key: PRNGKeyArray,
+    key: Keys,
     *,
     on_epoch: Callable[[int], None] | None = None,
 ) -> tuple[Machine, list[History]]:

@@ -1,0 +1,53 @@
+"""Strict climate for all tests, a compilation cache that survives runs, and small machines to judge by enumeration."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+from jaxtyping import install_import_hook
+
+# Shapes and types of every annotated function of the package are checked in tests; must come before its first import.
+install_import_hook("secateur", "beartype.beartype")
+
+from secateur.machine import Machine  # noqa: E402
+
+LAYER_SIZES = {"rbm": (5, 4), "dbm-2-hidden": (4, 3, 5), "dbm-3-hidden": (3, 4, 2, 3)}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    jax.config.update("jax_numpy_dtype_promotion", "strict")
+    jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))  # type: ignore[union-attr]
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    # Two workers may meet at one file of the cache, or a killed run may leave half a file; JAX then compiles again.
+    config.addinivalue_line("filterwarnings", "ignore:Error reading persistent compilation cache entry")
+
+
+def small_machine(name: str, *, masked: bool, seed: int = 0) -> Machine:
+    """A machine of ``LAYER_SIZES`` whose parameters have no symmetry; ``masked`` removes about a third of synapses."""
+    sizes = LAYER_SIZES[name]
+    rng = np.random.default_rng([seed, len(sizes)])
+    weights = [rng.normal(0.2, 1.0, shape) for shape in zip(sizes[:-1], sizes[1:], strict=True)]
+    biases = [rng.normal(-0.4 + 0.3 * layer, 0.5, size) for layer, size in enumerate(sizes)]
+    masks = [rng.permutation(w.size).reshape(w.shape) >= w.size // 3 for w in weights] if masked else None
+    return Machine(weights, biases, masks)
+
+
+@pytest.fixture(scope="session", params=[(n, masked) for n in LAYER_SIZES for masked in (False, True)], ids=str)
+def machine(request: pytest.FixtureRequest) -> Machine:
+    """Each small machine, with and without masks."""
+    name, masked = request.param
+    return small_machine(name, masked=masked)
+
+
+@pytest.fixture(scope="session")
+def rbm() -> Machine:
+    """A small RBM without masks."""
+    return small_machine("rbm", masked=False)
+
+
+@pytest.fixture(scope="session")
+def dbm() -> Machine:
+    """A small DBM with two hidden layers and masks."""
+    return small_machine("dbm-2-hidden", masked=True)
