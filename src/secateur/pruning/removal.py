@@ -49,7 +49,8 @@ def remove_lowest(
     n_zero = int((scores == 0).sum())
     if zeros == "all" and n_zero > n_remove and scores.min() == 0:
         n_remove = n_zero
-    tie_break = np.asarray(jax.random.permutation(key, present.size))
+    # NumPy's generator, seeded from the key: JAX would compile a permutation for every new number of synapses.
+    tie_break = np.random.default_rng(np.asarray(jax.random.key_data(key))).permutation(present.size)
     order = np.lexsort((tie_break, scores))
     kept = np.array(mask, dtype=bool)
     kept.reshape(-1)[present[order[:n_remove]]] = False
@@ -83,9 +84,9 @@ def living_units(masks: Sequence[Bool[np.ndarray, "_lower _upper"]]) -> tuple[Bo
     return tuple(alive)
 
 
-def silent_visible_units(machine: Machine) -> Bool[np.ndarray, " visible"]:
+def silent_visible_units(masks: Sequence[Bool[np.ndarray, "_lower _upper"]]) -> Bool[np.ndarray, " visible"]:
     """Visible units that have lost all synapses (the paper's lost pixels); they stay in the model with their bias."""
-    return ~np.asarray(machine.masks[0]).any(axis=1)
+    return ~np.asarray(masks[0]).any(axis=1)
 
 
 def compact(machine: Machine) -> Machine:

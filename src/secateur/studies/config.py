@@ -1,0 +1,224 @@
+"""Studies as data: a TOML file, validated on load and resolved to every setting it runs with."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from secateur.pruning import ImportanceSampling, resolve
+from secateur.pruning.prune import check_fraction
+from secateur.pruning.removal import Zeros
+from secateur.training import TrainingSettings
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DataSettings(_Settings):
+    """Which data, and how they are split."""
+
+    dataset: Literal["handwritten-digits"] = "handwritten-digits"
+    test_share: float = Field(0.28, gt=0, lt=1, description="share of images kept for testing; split by seed and trial")
+
+
+class ModelSettings(_Settings):
+    """The machine before training."""
+
+    hidden: tuple[int, ...] = Field(description="units of each hidden layer")
+    receptive_field: int | None = Field(
+        None, description="side of the first layer's receptive fields; none: all pixels"
+    )
+    weight_scale: float = Field(0.1, ge=0, description="standard deviation of the first weights")
+    hidden_bias: float = Field(0.0, description="first bias of hidden units, in nats")
+
+    @field_validator("hidden")
+    @classmethod
+    def _at_least_one_unit(cls, hidden: tuple[int, ...]) -> tuple[int, ...]:
+        if not hidden or min(hidden) < 1:
+            raise ValueError("must name at least one hidden layer with at least one unit each")
+        return hidden
+
+
+class PruningSettings(_Settings):
+    """What one round removes."""
+
+    fraction: float | tuple[float, ...] = Field(description="share of each weight matrix's remaining synapses")
+    zeros: Zeros = Field("all", description="zero rule")
+
+
+class EvaluationSettings(_Settings):
+    """What is measured at every stage."""
+
+    n_samples: int = Field(250, ge=10, description="independent samples that the digit classifier judges")
+    n_sweeps: int = Field(100, ge=1, description="Gibbs sweeps before each sample")
+    n_examples: int = Field(10, ge=1, description="samples kept as examples")
+
+
+class StudyConfig(_Settings):
+    """A study with every setting it runs with."""
+
+    name: str = Field(min_length=1, description="name of the study")
+    kind: Literal["digits"] = Field(description="which built-in procedure runs")
+    title: str = Field(description="one line for the report")
+    size: str = Field(description="which of the file's sizes this is")
+    seed: int = Field(0, ge=0)
+    trials: int = Field(3, ge=1)
+    rounds: int = Field(5, ge=1)
+    criteria: tuple[str, ...] = Field(min_length=1)
+    data: DataSettings = DataSettings()
+    model: ModelSettings
+    pretraining: TrainingSettings
+    training: TrainingSettings
+    retraining: TrainingSettings
+    pruning: PruningSettings
+    importance: ImportanceSampling = ImportanceSampling()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    @field_validator("criteria")
+    @classmethod
+    def _known_criteria(cls, criteria: tuple[str, ...]) -> tuple[str, ...]:
+        for criterion in criteria:
+            resolve(criterion)
+        if len(set(criteria)) < len(criteria):
+            raise ValueError("must not name a criterion twice")
+        return criteria
+
+    def model_post_init(self, _: Any) -> None:
+        """Check what concerns several settings at once."""
+        check_fraction(self.pruning.fraction, len(self.model.hidden))
+
+
+class BuiltInStudy(NamedTuple):
+    """A study that comes with the package."""
+
+    title: str
+    sizes: tuple[str, ...]
+
+
+def built_in_studies() -> dict[str, BuiltInStudy]:
+    """The studies that come with the package, by name."""
+    files = [f for f in resources.files("secateur.studies").iterdir() if f.name.endswith(".toml")]
+    contents = {f.name.removesuffix(".toml"): tomllib.loads(f.read_text("utf-8")) for f in files}
+    return {name: BuiltInStudy(found["title"], tuple(found["sizes"])) for name, found in sorted(contents.items())}
+
+
+def load_config(study: str | Path, size: str | None = None, changes: dict[str, Any] | None = None) -> StudyConfig:
+    """The resolved configuration of a built-in study or of a TOML file.
+
+    Parameters
+    ----------
+    study
+        Name of a built-in study, or path of a ``.toml`` file (also the ``study.toml`` of an earlier run).
+    size
+        One of the file's sizes, e.g. ``"quick"``; ``None`` takes the first.
+    changes
+        Settings to change, by dotted name, e.g. ``{"training.n_epochs": 3}``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such study or size, the file is not valid TOML, or a setting is unknown or out of range.
+    """
+    content = _read(study)
+    sizes = content.pop("sizes", {})
+    if sizes:
+        chosen = size or next(iter(sizes))
+        if chosen not in sizes:
+            raise ValueError(f"study {str(study)!r} has no size {chosen!r}; choose one of {', '.join(sizes)}")
+        content = _merge(content, sizes[chosen]) | {"size": chosen}
+    elif size not in (None, content.get("size")):
+        raise ValueError(f"study {str(study)!r} has no sizes; leave size out")
+    for name, value in (changes or {}).items():
+        _set(content, name, value)
+    try:
+        return StudyConfig.model_validate(content)
+    except ValidationError as error:
+        raise ValueError(f"study {str(study)!r}: {one_line(error)}") from error
+
+
+def parse_change(text: str) -> tuple[str, Any]:
+    """Name and value of a ``key=value`` text; the value is read as TOML, or else as plain text.
+
+    Raises
+    ------
+    ValueError
+        If there is no ``=``.
+    """
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise ValueError(f"expected key=value, e.g. training.n_epochs=3, got {text!r}")
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value.strip()
+
+
+def one_line(error: ValidationError) -> str:
+    """All complaints of a validation error in one line, with the names of unknown settings completed to the nearest
+    known.
+    """
+    complaints = []
+    for found in error.errors():
+        name = ".".join(str(part) for part in found["loc"])
+        if found["type"] == "extra_forbidden":
+            complaints.append(f"unknown setting {name!r}{_nearest(name)}")
+        elif found["type"] == "missing":
+            complaints.append(f"setting {name!r} is missing")
+        else:
+            message = found["msg"].removeprefix("Value error, ")
+            complaints.append(f"{name}: {message} (got {found['input']!r})" if name else message)
+    return "; ".join(complaints)
+
+
+def _read(study: str | Path) -> dict[str, Any]:
+    path = Path(study)
+    if str(study) in built_in_studies():
+        text = (resources.files("secateur.studies") / f"{study}.toml").read_text("utf-8")
+    elif path.suffix == ".toml":
+        if not path.is_file():
+            raise ValueError(f"there is no study file {str(path)!r}; give the path of a .toml file or a built-in study")
+        text = path.read_bytes().decode("utf-8", errors="replace")
+    else:
+        near = difflib.get_close_matches(str(study), built_in_studies(), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "or give the path of a .toml file"
+        raise ValueError(f"unknown study {str(study)!r}; known are {', '.join(built_in_studies())}; {hint}")
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{str(study)!r} is not valid TOML: {error}") from error
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in changes.items():
+        both_tables = isinstance(value, dict) and isinstance(merged.get(name), dict)
+        merged[name] = _merge(merged[name], value) if both_tables else value
+    return merged
+
+
+def _set(content: dict[str, Any], name: str, value: Any) -> None:
+    if name not in _known_names(StudyConfig):
+        raise ValueError(f"unknown setting {name!r}{_nearest(name)}")
+    *tables, last = name.split(".")
+    for table in tables:
+        content = content.setdefault(table, {})
+    content[last] = value
+
+
+def _known_names(model: type[BaseModel], prefix: str = "") -> list[str]:
+    names = []
+    for name, field in model.model_fields.items():
+        nested = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        names += _known_names(field.annotation, f"{prefix}{name}.") if nested else [f"{prefix}{name}"]
+    return names
+
+
+def _nearest(name: str) -> str:
+    near = difflib.get_close_matches(name, _known_names(StudyConfig), n=1)
+    return f"; did you mean {near[0]!r}?" if near else "; see the study.toml of any run for all settings"

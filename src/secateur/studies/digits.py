@@ -1,0 +1,146 @@
+"""The digits study: a deep machine of handwritten digits, judged by what its top layer tells about the digit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from secateur import evaluation, sampling, units
+from secateur.datasets import handwritten_digits
+from secateur.machine import Machine, receptive_field_mask
+from secateur.randomness import child_key
+from secateur.studies.config import StudyConfig
+from secateur.studies.schema import DIGITS, Variable
+from secateur.training import History, pretrain, train
+from secateur.trials import over_trials, stack
+
+REFERENCES = ("test digits", "random patterns")
+
+
+class DigitsStudy:
+    """Data, first machines, training and measurements of all trials of a digits study; trials are stacked.
+
+    Raises
+    ------
+    ValueError
+        If the settings do not fit the data, e.g. a receptive field larger than the image.
+    """
+
+    variables: dict[str, Variable] = DIGITS
+
+    def __init__(self, config: StudyConfig):
+        self.config = config
+        root = jax.random.key(config.seed)
+        self.keys = jnp.stack([child_key(root, "trial", trial) for trial in range(config.trials)])
+        # Every trial has its own split, so that error bars cover the choice of images as well.
+        self.images = [
+            handwritten_digits(seed=config.seed + 1000 * trial, test_share=config.data.test_share)
+            for trial in range(config.trials)
+        ]
+        self.visible = jnp.asarray(np.stack([images.train for images in self.images]))
+        self.held_out = jnp.asarray(np.stack([images.test for images in self.images]))
+        self.machine = stack([self._first_machine(trial) for trial in range(config.trials)])
+        self.judges = [evaluation.fit_classifier(images.train, images.train_labels) for images in self.images]
+
+    @property
+    def image_shape(self) -> tuple[int, int]:
+        """Height and width of the images in pixels."""
+        return self.images[0].shape
+
+    @property
+    def n_epochs(self) -> int:
+        """Epochs of the first training, pretraining included."""
+        return self.config.pretraining.n_epochs * len(self.config.model.hidden) + self.config.training.n_epochs
+
+    def coords(self) -> dict[str, Any]:
+        """Coordinates of the study's own dimensions."""
+        return {"example": np.arange(self.config.evaluation.n_examples), "reference": list(REFERENCES)}
+
+    def train(self, on_epoch: Callable[[int], None]) -> tuple[Machine, History]:
+        """Greedy pretraining, then joint training of all layers."""
+        machine, _ = pretrain(
+            self.machine, self.visible, self.config.pretraining, child_key(self.keys, "pretraining"), on_epoch=on_epoch
+        )
+        return train(
+            machine,
+            self.visible,
+            self.config.training,
+            child_key(self.keys, "training"),
+            validation=self.held_out,
+            on_epoch=on_epoch,
+        )
+
+    def references(self) -> dict[str, np.ndarray]:
+        """What the measurements are compared with: raw pixels, test digits, random patterns."""
+        pixel_error, quality, diversity = [], [], []
+        for trial, images in enumerate(self.images):
+            pixel_error.append(1 - self.judges[trial].score(images.test, images.test_labels))
+            key = child_key(self.keys[trial], "random patterns")
+            noise = np.asarray(jax.random.bernoulli(key, 0.5, images.test.shape), np.float32)
+            scores = [evaluation.sample_scores(self.judges[trial], rows) for rows in (images.test, noise)]
+            quality.append([s.quality for s in scores])
+            diversity.append([s.diversity for s in scores])
+        return {
+            "pixel_error": np.array(pixel_error),
+            "reference_quality": np.array(quality),
+            "reference_diversity": np.array(diversity),
+        }
+
+    def evaluate(self, machine: Machine, keys: Array) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Measurements of one stage, one value per trial, and example samples ``(trials, examples, pixels)``."""
+        train_features = np.asarray(evaluation.top_layer(machine, self.visible))
+        test_features = np.asarray(evaluation.top_layer(machine, self.held_out))
+        settings = self.config.evaluation
+        states, means = map(np.asarray, _visible_samples(machine, keys, settings.n_samples, settings.n_sweeps))
+        errors, scores = [], []
+        for trial, images in enumerate(self.images):
+            features = train_features[trial], images.train_labels, test_features[trial], images.test_labels
+            errors.append(evaluation.encoding_error(*features))
+            scores.append(evaluation.sample_scores(self.judges[trial], states[trial]))
+        measured = {
+            "test_error": np.array(errors),
+            "sample_quality": np.array([s.quality for s in scores]),
+            "sample_diversity": np.array([s.diversity for s in scores]),
+        }
+        return measured, means[:, : settings.n_examples]
+
+    def _first_machine(self, trial: int) -> Machine:
+        images, model = self.images[trial], self.config.model
+        sizes = (images.train.shape[1], *model.hidden)
+        masks = [np.ones(shape, bool) for shape in zip(sizes[:-1], sizes[1:], strict=True)]
+        if model.receptive_field is not None:
+            masks[0] = receptive_field_mask(images.shape, model.receptive_field)
+            if model.hidden[0] != sizes[0]:
+                raise ValueError(
+                    f"model.hidden[0] must be {sizes[0]} with receptive fields (one unit per pixel), "
+                    f"got {model.hidden[0]}"
+                )
+        rates = np.clip(images.train.mean(axis=0), 0.01, 0.99)
+        return Machine.random(
+            sizes,
+            child_key(self.keys[trial], "first machine"),
+            weight_scale=model.weight_scale,
+            visible_bias=np.asarray(units.logit(jnp.asarray(rates))),
+            hidden_bias=model.hidden_bias,
+            masks=masks,
+        )
+
+
+@partial(jax.jit, static_argnames=("n_samples", "n_sweeps"))
+def _visible_samples(
+    machine: Machine, keys: Array, n_samples: int, n_sweeps: int
+) -> tuple[Float[Array, "trials samples pixels"], Float[Array, "trials samples pixels"]]:
+    """Independent visible samples after ``n_sweeps`` sweeps, and their probabilities given the hidden states."""
+
+    def draw(machine: Machine, key: Array) -> tuple[Array, Array]:
+        key_start, key_sweeps = jax.random.split(key)
+        states = sampling.gibbs(machine, sampling.random_states(machine, key_start, n_samples), key_sweeps, n_sweeps)
+        return states[0], units.mean(machine.total_input(states, 0))
+
+    return over_trials(draw, machine)(machine, keys)

@@ -1,0 +1,66 @@
+"""What ``results.nc`` holds: every variable with its dimensions, unit and meaning."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+STAGES = ("pruned", "retrained")
+
+
+class Variable(NamedTuple):
+    """Dimensions, unit and meaning of a variable of the results."""
+
+    dims: tuple[str, ...]
+    units: str
+    long_name: str
+
+
+_ROUND = ("trial", "criterion", "round")
+_STAGE = (*_ROUND, "stage")
+
+COMMON: dict[str, Variable] = {
+    "n_synapses": Variable((*_ROUND, "matrix"), "1", "synapses left in each weight matrix"),
+    "n_units": Variable((*_ROUND, "layer"), "1", "living units in each layer (all visible units count)"),
+    "lost_pixel": Variable((*_ROUND, "pixel"), "1", "1 where a visible unit has lost all synapses"),
+    "unit_information": Variable(
+        (*_ROUND, "unit"), "nat2", "mean variance Fisher information of a first-hidden-layer unit's synapses"
+    ),
+    "effective_sample_size": Variable(_ROUND, "1", "effective number of model states behind unit_information"),
+    "split_r_hat": Variable(_ROUND, "1", "split R-hat of the energy of the chains behind unit_information"),
+    "training_pseudo_likelihood": Variable(
+        ("trial", "epoch"), "nat", "log pseudo-likelihood per image, first training"
+    ),
+    "training_free_energy_gap": Variable(("trial", "epoch"), "nat", "free energy of test minus training images"),
+    "training_reconstruction_error": Variable(("trial", "epoch"), "1", "mean absolute reconstruction error"),
+}
+"""Variables of every study. Round 0 is the trained machine before any pruning, equal at both stages."""
+
+DIGITS: dict[str, Variable] = {
+    "test_error": Variable(_STAGE, "1", "share of test digits misread from the top layer by logistic regression"),
+    "sample_quality": Variable(_STAGE, "1", "mean winning probability of a digit classifier on model samples"),
+    "sample_diversity": Variable(_STAGE, "nat", "entropy of the classes a digit classifier sees in model samples"),
+    "example_sample": Variable(
+        (*_ROUND, "example", "pixel"), "1", "samples of the retrained machine (pixel probabilities)"
+    ),
+    "pixel_error": Variable(("trial",), "1", "share of test digits misread from raw pixels by logistic regression"),
+    "reference_quality": Variable(
+        ("trial", "reference"), "1", "mean winning probability on test digits and random patterns"
+    ),
+    "reference_diversity": Variable(
+        ("trial", "reference"), "nat", "entropy of classes on test digits and random patterns"
+    ),
+}
+"""Variables of the digits study."""
+
+
+def empty_results(variables: dict[str, Variable], coords: dict[str, Any], attrs: dict[str, Any]) -> xr.Dataset:
+    """A dataset with every variable filled with NaN, units and long names in place."""
+    sizes = {name: len(values) for name, values in coords.items()}
+    data = {}
+    for name, variable in variables.items():
+        filled = np.full([sizes[d] for d in variable.dims], np.nan, dtype=np.float32)
+        data[name] = (variable.dims, filled, {"units": variable.units, "long_name": variable.long_name})
+    return xr.Dataset(data, coords=coords, attrs=attrs)

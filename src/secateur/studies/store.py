@@ -1,0 +1,157 @@
+"""A study's folder: configuration, provenance, results and machines; everything written atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+import xarray as xr
+
+from secateur import __version__
+from secateur.files import load_machine, save_machine, write_atomically
+from secateur.machine import Machine
+from secateur.studies.config import StudyConfig, load_config
+
+UNPRUNED = "unpruned"
+"""Folder name of machines before any pruning."""
+
+
+class StudyFolder:
+    """Paths and files of one study.
+
+    ``study.toml`` (resolved settings), ``provenance.json``, ``results.nc``, ``machines/``, ``figures/``,
+    ``report.html``.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], config: StudyConfig, overwrite: bool = False) -> StudyFolder:
+        """Make the folder of a new run and write its settings.
+
+        Raises
+        ------
+        ValueError
+            If the folder exists and ``overwrite`` is false, or it holds something that is not a study.
+        OSError
+            If the folder cannot be written.
+        """
+        folder = cls(path)
+        if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
+            if not overwrite:
+                raise ValueError(f"{str(path)!r} exists already; choose another folder or say --overwrite")
+            if not (folder.path / "study.toml").is_file():
+                raise ValueError(
+                    f"{str(path)!r} is not the folder of a study, so it is not overwritten; choose another"
+                )
+            for entry in ("results.nc", "provenance.json", "report.html", "machines", "figures"):
+                found = folder.path / entry
+                shutil.rmtree(found) if found.is_dir() else found.unlink(missing_ok=True)
+        settings = tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+        write_atomically(folder.path / "study.toml", lambda t: t.write_text(settings, "utf-8"))
+        return folder
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> StudyFolder:
+        """Folder of an earlier run.
+
+        Raises
+        ------
+        ValueError
+            If there is no study with results in it.
+        """
+        folder = cls(path)
+        for name in ("study.toml", "results.nc", "provenance.json"):
+            if not (folder.path / name).is_file():
+                raise ValueError(
+                    f"{str(path)!r} holds no finished study ({name} is missing); run one with --out {path}"
+                )
+        return folder
+
+    @property
+    def config(self) -> StudyConfig:
+        """The settings the study ran with."""
+        return load_config(self.path / "study.toml")
+
+    @property
+    def results(self) -> xr.Dataset:
+        """The results, loaded into memory."""
+        with xr.open_dataset(self.path / "results.nc", engine="h5netcdf") as dataset:
+            return dataset.load()
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Versions, seed, hardware, commit and times of the run."""
+        return json.loads((self.path / "provenance.json").read_text("utf-8"))
+
+    def write_results(self, results: xr.Dataset) -> None:
+        """Replace ``results.nc``; floating-point variables are compressed."""
+        encoding = {name: {"zlib": True, "complevel": 4} for name in results.data_vars}
+        path = self.path / "results.nc"
+        write_atomically(path, lambda t: results.to_netcdf(t, engine="h5netcdf", encoding=encoding))
+
+    def write_provenance(self, facts: dict[str, Any]) -> None:
+        """Replace ``provenance.json``."""
+        text = json.dumps(facts, indent=2) + "\n"
+        write_atomically(self.path / "provenance.json", lambda t: t.write_text(text, "utf-8"))
+
+    def machine_path(self, trial: int, criterion: str, number: int) -> Path:
+        """File of a machine after a round; round 0 is the trained machine before any pruning."""
+        name = f"{UNPRUNED}.safetensors" if number == 0 else f"{criterion}/round-{number:02d}.safetensors"
+        return self.path / "machines" / f"trial-{trial:02d}" / name
+
+    def save_machine(self, machine: Machine, trial: int, criterion: str, number: int) -> None:
+        """Write the compacted machine of a trial after a round, with its lineage."""
+        lineage: dict[str, Any] = {"trial": trial, "round": number}
+        if number > 0:
+            parent = self.machine_path(trial, criterion, number - 1).relative_to(self.path / "machines")
+            lineage |= {"criterion": criterion, "parent": parent.as_posix()}
+        save_machine(machine, self.machine_path(trial, criterion, number), lineage)
+
+    def load_machine(self, trial: int, criterion: str, number: int) -> Machine:
+        """The machine of a trial after a round."""
+        return load_machine(self.machine_path(trial, criterion, number))
+
+
+def describe_run(config: StudyConfig) -> dict[str, Any]:
+    """Versions, seed, hardware, commit and start time of a run that begins now."""
+    packages = ("jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "scikit-learn", "xarray", "safetensors")
+    return {
+        "study": config.name,
+        "size": config.size,
+        "seed": config.seed,
+        "secateur": __version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "packages": {name: metadata.version(name) for name in packages},
+        "machine": {"system": platform.system(), "architecture": platform.machine(), "cpus": os.cpu_count()},
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _commit() -> str | None:
+    """Commit of the checkout that this package runs from, with ``+changes`` when files differ; none for an installed
+    package.
+    """
+    here = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", here, *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        if not git("ls-files", Path(__file__).name):
+            return None
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None

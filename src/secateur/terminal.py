@@ -1,0 +1,58 @@
+"""Progress on the terminal: a bar with an estimate of the time left, or plain lines when output is not a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from secateur.studies.progress import Progress as StudyProgress
+
+
+@contextmanager
+def watch() -> Iterator[StudyProgress]:
+    """Progress on standard error while a ``with`` block runs."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Lines(console)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console) as bar:
+        yield _Bar(bar)
+
+
+class _Bar:
+    def __init__(self, bar: Progress):
+        self.bar = bar
+        self.task = bar.add_task("preparing", total=None)
+
+    def start(self, total: int) -> None:
+        self.bar.update(self.task, total=total)
+
+    def describe(self, what: str) -> None:
+        self.bar.update(self.task, description=what)
+
+    def advance(self, epochs: int = 1) -> None:
+        self.bar.update(self.task, advance=epochs)
+
+
+class _Lines:
+    def __init__(self, console: Console):
+        self.console = console
+        self.began = time.monotonic()
+        self.total = self.done = 0
+
+    def start(self, total: int) -> None:
+        self.total = total
+
+    def describe(self, what: str) -> None:
+        elapsed = time.monotonic() - self.began
+        left = f"{elapsed * (self.total - self.done) / self.done:.0f} s left" if self.done else "time left unknown"
+        share = f"{self.done / self.total:4.0%}"
+        self.console.print(f"{share} {what} ({elapsed:.0f} s, {left})", markup=False, highlight=False, soft_wrap=True)
+
+    def advance(self, epochs: int = 1) -> None:
+        self.done += epochs
