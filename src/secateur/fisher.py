@@ -105,6 +105,7 @@ def heuristic(machine: Machine, source: Source) -> FisherInformation:
         return _assemble(machine, moments, tuple(weights), tuple(errors))
 
 
+@jax.jit
 def heuristic_information(
     weight: Float[AnyArray, "lower upper"], rate_pre: Float[AnyArray, " lower"], rate_post: Float[AnyArray, " upper"]
 ) -> Float[AnyArray, "lower upper"]:
@@ -136,6 +137,7 @@ def moments_from(machine: Machine, source: Source) -> Moments:
     return source
 
 
+@jax.jit
 def _heuristic_with_slopes(weight: AnyArray, pre: AnyArray, post: AnyArray) -> tuple[AnyArray, tuple[AnyArray, Array]]:
     """The information and its derivatives with respect to the rate of each synapse's lower and upper unit."""
 

@@ -67,9 +67,8 @@ class Moments(eqx.Module):
         n_rows = states[0].shape[0]
         if n_rows < 2:
             raise ValueError(f"states must have at least 2 rows for a standard error, got {n_rows}; draw more states")
-        per_group = mean_per_group(group_sums(states), n_rows, 1)
         diagnostics = MixingDiagnostics(jnp.asarray(float(n_rows)), jnp.asarray(jnp.nan), n_rows, 1, 0)
-        return cls(mean_statistics(states), standard_errors(per_group, n_rows), diagnostics)
+        return cls(*_mean_and_errors(states), diagnostics)
 
 
 def mean_statistics(states: States) -> Statistics:
@@ -78,6 +77,12 @@ def mean_statistics(states: States) -> Statistics:
     rates = tuple(s.mean(axis=0) for s in states)
     pairs = zip(states[:-1], states[1:], strict=True)
     return Statistics(rates, tuple(lower.T @ upper / n_rows for lower, upper in pairs))
+
+
+@jax.jit
+def _mean_and_errors(states: States) -> tuple[Statistics, Statistics]:
+    n_rows = states[0].shape[0]
+    return mean_statistics(states), standard_errors(mean_per_group(group_sums(states), n_rows, 1), n_rows)
 
 
 def group_sums(states: States) -> Statistics:

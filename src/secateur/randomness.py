@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 
 import jax
+import numpy as np
 
 from secateur.arrays import Keys
 
@@ -14,12 +15,12 @@ def child_key(key: Keys, *purpose: str | int) -> Keys:
     keys.
     """
     for part in purpose:
-        number = zlib.crc32(part.encode()) if isinstance(part, str) else part
+        number = np.uint32(zlib.crc32(part.encode()) if isinstance(part, str) else part)
         key = _fold(key, number)
     return key
 
 
-def _fold(key: Keys, number: int) -> Keys:
+def _fold(key: Keys, number: np.uint32) -> Keys:
     if key.ndim:
         return jax.vmap(lambda one: jax.random.fold_in(one, number))(key)
     return jax.random.fold_in(key, number)

@@ -17,14 +17,11 @@ def stack(machines: Sequence[Machine]) -> Machine:
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *machines)
 
 
-def unstack(machines: Machine) -> list[Machine]:
-    """The single machines of a stacked one."""
-    return [select(machines, trial) for trial in range(n_trials(machines) or 0)]
-
-
-def select(stacked: Any, trial: int) -> Any:
-    """One trial of any pytree whose arrays have a leading trial axis."""
-    return jax.tree.map(lambda leaf: leaf[trial], stacked)
+@jax.jit
+def unstack(stacked: Any) -> list[Any]:
+    """The single trials of a machine, or of any pytree whose arrays all have a leading trial axis."""
+    trials = jax.tree.leaves(stacked)[0].shape[0]
+    return [jax.tree.map(lambda leaf, trial=trial: leaf[trial], stacked) for trial in range(trials)]
 
 
 def n_trials(machine: Machine) -> int | None:
@@ -33,9 +30,7 @@ def n_trials(machine: Machine) -> int | None:
 
 
 def over_trials(function: Callable, machine: Machine) -> Callable:
-    """``function`` itself for a single machine, ``function`` mapped over the leading axis of every array for stacked
-    ones.
-    """
+    """The function itself for a single machine; for stacked ones mapped over the leading axis of every array."""
     return eqx.filter_vmap(function) if n_trials(machine) is not None else function
 
 

@@ -9,7 +9,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from secateur import sampling
@@ -21,7 +21,7 @@ from secateur.pruning.prune import Fraction, pruned_masks
 from secateur.pruning.removal import Zeros
 from secateur.randomness import child_key
 from secateur.training import TrainingSettings, train
-from secateur.trials import keys_for, n_trials, over_trials, select
+from secateur.trials import keys_for, n_trials, over_trials, unstack
 
 
 class ImportanceSampling(BaseModel):
@@ -122,30 +122,28 @@ def _model_moments_one(machine: Machine, key: PRNGKeyArray, importance: Importan
 
 
 @partial(jax.jit, static_argnames=("importance",))
-def _model_moments(machine: Machine, keys: Array, importance: ImportanceSampling) -> Moments:
+def _model_moments(machine: Machine, keys: Keys, importance: ImportanceSampling) -> Moments:
     return over_trials(lambda m, k: _model_moments_one(m, k, importance), machine)(machine, keys)
 
 
 def _remove(
-    machine: Machine, moments: Moments, criterion: str | Rule, fraction: Fraction, keys: Array, zeros: Zeros
+    machine: Machine, moments: Moments, criterion: str | Rule, fraction: Fraction, keys: Keys, zeros: Zeros
 ) -> Machine:
     if n_trials(machine) is None:
         return machine.with_masks(pruned_masks(machine, moments, criterion, fraction, keys, zeros))
-    kept = [
-        pruned_masks(select(machine, trial), select(moments, trial), criterion, fraction, keys[trial], zeros)
-        for trial in range(n_trials(machine) or 0)
-    ]
+    each = zip(unstack(machine), unstack(moments), keys, strict=True)
+    kept = [pruned_masks(one, its_moments, criterion, fraction, key, zeros) for one, its_moments, key in each]
     return machine.with_masks([np.stack(masks) for masks in zip(*kept, strict=True)])
 
 
-def _retrain(before: Machine, pruned: Machine, visible: Array, retraining: TrainingSettings, keys: Array) -> Machine:
+def _retrain(before: Machine, pruned: Machine, visible: AnyArray, retraining: TrainingSettings, keys: Keys) -> Machine:
     """Retrain machines that lost synapses; those that lost none stay as they are."""
-    lost = jnp.stack([(old & ~new).any(axis=(-2, -1)) for old, new in zip(before.masks, pruned.masks, strict=True)])
-    lost = lost.any(axis=0)
+    pairs = zip(before.masks, pruned.masks, strict=True)
+    lost = np.any([(np.asarray(old) & ~np.asarray(new)).any(axis=(-2, -1)) for old, new in pairs], axis=0)
     if not lost.any():
         return pruned
-    retrained, _ = train(pruned, visible, retraining, keys)
-    if lost.ndim == 0:
+    retrained, _ = train(pruned, visible, retraining, keys, record_history=False)
+    if lost.all():
         return retrained
     return jax.tree.map(
         lambda new, old: jnp.where(lost.reshape(-1, *(1,) * (new.ndim - 1)), new, old), retrained, pruned

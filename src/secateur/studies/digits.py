@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from secateur import evaluation, sampling, units
+from secateur.arrays import Keys
 from secateur.datasets import handwritten_digits
 from secateur.machine import Machine, receptive_field_mask
 from secateur.randomness import child_key
@@ -65,7 +66,12 @@ class DigitsStudy:
     def train(self, on_epoch: Callable[[int], None]) -> tuple[Machine, History]:
         """Greedy pretraining, then joint training of all layers."""
         machine, _ = pretrain(
-            self.machine, self.visible, self.config.pretraining, child_key(self.keys, "pretraining"), on_epoch=on_epoch
+            self.machine,
+            self.visible,
+            self.config.pretraining,
+            child_key(self.keys, "pretraining"),
+            record_history=False,
+            on_epoch=on_epoch,
         )
         return train(
             machine,
@@ -92,7 +98,7 @@ class DigitsStudy:
             "reference_diversity": np.array(diversity),
         }
 
-    def evaluate(self, machine: Machine, keys: Array) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    def evaluate(self, machine: Machine, keys: Keys) -> tuple[dict[str, np.ndarray], np.ndarray]:
         """Measurements of one stage, one value per trial, and example samples ``(trials, examples, pixels)``."""
         train_features = np.asarray(evaluation.top_layer(machine, self.visible))
         test_features = np.asarray(evaluation.top_layer(machine, self.held_out))
@@ -134,7 +140,7 @@ class DigitsStudy:
 
 @partial(jax.jit, static_argnames=("n_samples", "n_sweeps"))
 def _visible_samples(
-    machine: Machine, keys: Array, n_samples: int, n_sweeps: int
+    machine: Machine, keys: Keys, n_samples: int, n_sweeps: int
 ) -> tuple[Float[Array, "trials samples pixels"], Float[Array, "trials samples pixels"]]:
     """Independent visible samples after ``n_sweeps`` sweeps, and their probabilities given the hidden states."""
 

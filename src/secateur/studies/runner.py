@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from secateur import fisher, trials
+from secateur import fisher
 from secateur.machine import Machine
 from secateur.moments import Moments
 from secateur.pruning import compact, living_units, model_moments, prune_and_retrain, silent_visible_units
@@ -19,6 +19,7 @@ from secateur.studies.digits import DigitsStudy
 from secateur.studies.progress import Progress, Silent, Stopwatch
 from secateur.studies.schema import COMMON, STAGES, empty_results
 from secateur.studies.store import StudyFolder, describe_run
+from secateur.trials import unstack
 
 
 def run(
@@ -123,7 +124,7 @@ class _Run:
 
     def _record(self, machine: Machine, criteria: tuple[str, ...], number: int, stages: tuple[str, ...]) -> None:
         """Write the measurements of one stage of a round into the results."""
-        masks = [[np.asarray(m) for m in one.masks] for one in trials.unstack(machine)]
+        masks = [[np.asarray(m) for m in one.masks] for one in unstack(machine)]
         structure = {
             "n_synapses": np.array([[m.sum() for m in one] for one in masks]),
             "n_units": np.array([[alive.sum() for alive in living_units(one)] for one in masks]),
@@ -144,8 +145,8 @@ class _Run:
         assert moments.diagnostics is not None  # sampled, never exact, in this study
         self._at("effective_sample_size", criterion, number)[:] = moments.diagnostics.effective_sample_size
         self._at("split_r_hat", criterion, number)[:] = moments.diagnostics.split_r_hat
-        for trial, one in enumerate(trials.unstack(machine)):
-            information = fisher.variance(one, trials.select(moments, trial))
+        for trial, (one, its_moments) in enumerate(zip(unstack(machine), unstack(moments), strict=True)):
+            information = fisher.variance(one, its_moments)
             totals = np.asarray(information[0].sum(axis=0) + information[1].sum(axis=1))
             counts = np.asarray(one.masks[0].sum(axis=0) + one.masks[1].sum(axis=1))
             alive = living_units([np.asarray(m) for m in one.masks])[1]
@@ -154,7 +155,7 @@ class _Run:
 
     def _save(self, machine: Machine, criterion: str, number: int) -> None:
         with self.clock.phase("write"):
-            for trial, one in enumerate(trials.unstack(machine)):
+            for trial, one in enumerate(unstack(machine)):
                 self.folder.save_machine(compact(one), trial, criterion, number)
 
     def _finish(self) -> None:

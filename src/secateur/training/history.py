@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import jax.numpy as jnp
 import numpy as np
@@ -36,7 +36,8 @@ class History:
     @classmethod
     def of_epochs(cls, epochs: list[dict[str, np.ndarray]]) -> History:
         """History from the measures of each epoch."""
-        return cls(**{name: np.stack([epoch[name] for epoch in epochs]) for name in epochs[0]})
+        names = [field.name for field in fields(cls)]
+        return cls(**{name: np.array([epoch[name] for epoch in epochs]) for name in names})
 
 
 def measure(

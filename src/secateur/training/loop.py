@@ -46,6 +46,7 @@ def train(
     *,
     validation: Float[AnyArray, "*trials held_out visible"] | None = None,
     input_scales: tuple[float, float] = (1.0, 1.0),
+    record_history: bool = True,
     on_epoch: Callable[[int], None] | None = None,
 ) -> tuple[Machine, History]:
     """Train a machine, or stacked trials of machines at once.
@@ -64,6 +65,8 @@ def train(
         Held-out rows; their free energy is compared with that of training rows after every epoch.
     input_scales
         See :func:`secateur.training.gradients.contrastive_divergence`; used by pretraining.
+    record_history
+        Whether to measure after every epoch; without it the history is empty.
     on_epoch
         Called with the number of finished epochs.
 
@@ -93,11 +96,12 @@ def train(
     state = jax.tree.map(jnp.copy, _start(machine, visible, keys, static, settings.n_chains))
     history = []
     for epoch in range(settings.n_epochs):
-        state = _epoch(
-            state, visible, jnp.asarray(rates[epoch]), keys, jnp.asarray(epoch), static, batch_size, input_scales
-        )
-        measured = _measured(state.machine, visible, validation, keys, jnp.asarray(epoch), input_scales)
-        history.append(jax.device_get(measured))
+        number = np.int32(epoch)  # not a Python number, which JAX would compile anew for every value
+        rows = _batches(keys, number, n_rows, n_updates, batch_size)
+        state = _epoch(state, visible, rows, rates[epoch], keys, number, static, input_scales)
+        if record_history:
+            measured = _measured(state.machine, visible, validation, keys, number, input_scales)
+            history.append(jax.device_get(measured))
         _check_finite(state.machine, epoch, settings)
         if on_epoch is not None:
             on_epoch(epoch + 1)
@@ -105,7 +109,7 @@ def train(
 
 
 @partial(jax.jit, static_argnames=("settings", "n_chains"))
-def _start(machine: Machine, visible: Array, keys: Array, settings: TrainingSettings, n_chains: int) -> TrainingState:
+def _start(machine: Machine, visible: Array, keys: Keys, settings: TrainingSettings, n_chains: int) -> TrainingState:
     def start(machine: Machine, visible: Array, key: PRNGKeyArray) -> TrainingState:
         optimizer_state = settings.transformation().init(machine.parameters)
         chains = () if settings.method == "cd" else _chains_at_data(machine, visible, key, n_chains)
@@ -122,30 +126,38 @@ def _chains_at_data(machine: Machine, visible: Array, key: PRNGKeyArray, n_chain
     return tuple(units.sample(m, k) for m, k in zip(means, layer_keys, strict=True))
 
 
-@partial(jax.jit, static_argnames=("settings", "batch_size", "input_scales"), donate_argnums=0)
+@partial(jax.jit, static_argnames=("n_rows", "n_updates", "batch_size"))
+def _batches(keys: Keys, epoch: Array, n_rows: int, n_updates: int, batch_size: int) -> Array:
+    """Row numbers of every batch of an epoch, in random order; rows left over wait for the next epoch."""
+
+    def shuffled(key: PRNGKeyArray) -> Array:
+        order = jax.random.permutation(jax.random.fold_in(key, epoch), n_rows)
+        return order[: n_updates * batch_size].reshape(n_updates, batch_size)
+
+    keys = child_key(keys, "batches")
+    return jax.vmap(shuffled)(keys) if keys.ndim else shuffled(keys)
+
+
+@partial(jax.jit, static_argnames=("settings", "input_scales"), donate_argnums=0)
 def _epoch(
     state: TrainingState,
     visible: Array,
+    batches: Array,
     rates: Array,
-    keys: Array,
+    keys: Keys,
     epoch: Array,
     settings: TrainingSettings,
-    batch_size: int,
     input_scales: tuple[float, float],
 ) -> TrainingState:
-    def run(state: TrainingState, visible: Array, key: PRNGKeyArray) -> TrainingState:
-        key_order, key_updates = jax.random.split(jax.random.fold_in(key, epoch))
-        n_updates = rates.shape[0]
-        order = jax.random.permutation(key_order, visible.shape[0])[: n_updates * batch_size]
-
+    def run(state: TrainingState, visible: Array, batches: Array, key: PRNGKeyArray) -> TrainingState:
         def body(state: TrainingState, step: tuple[Array, Array, Array]) -> tuple[TrainingState, None]:
             rows, rate, step_key = step
             return _update(state, visible[rows], rate, step_key, settings, input_scales), None
 
-        steps = (order.reshape(n_updates, batch_size), rates, jax.random.split(key_updates, n_updates))
-        return jax.lax.scan(body, state, steps)[0]
+        keys = jax.random.split(jax.random.fold_in(key, epoch), rates.shape[0])
+        return jax.lax.scan(body, state, (batches, rates, keys))[0]
 
-    return over_trials(run, state.machine)(state, visible, child_key(keys, "epochs"))
+    return over_trials(run, state.machine)(state, visible, batches, child_key(keys, "epochs"))
 
 
 def _update(
@@ -189,7 +201,7 @@ def _measured(
     machine: Machine,
     visible: Array,
     validation: Array | None,
-    keys: Array,
+    keys: Keys,
     epoch: Array,
     input_scales: tuple[float, float],
 ) -> dict[str, Array]:

@@ -23,6 +23,7 @@ def pretrain(
     settings: TrainingSettings,
     key: Keys,
     *,
+    record_history: bool = True,
     on_epoch: Callable[[int], None] | None = None,
 ) -> tuple[Machine, list[History]]:
     """Train each weight matrix in turn as a machine with one hidden layer, by contrastive divergence.
@@ -47,7 +48,15 @@ def pretrain(
         up = 2.0 if matrix < n_matrices - 1 else 1.0
         down = 2.0 if matrix > 0 else 1.0
         pair = machine.pair(matrix, lower_bias)
-        pair, history = train(pair, data, settings, child_key(keys, matrix), input_scales=(up, down), on_epoch=on_epoch)
+        pair, history = train(
+            pair,
+            data,
+            settings,
+            child_key(keys, matrix),
+            input_scales=(up, down),
+            record_history=record_history,
+            on_epoch=on_epoch,
+        )
         histories.append(history)
         weights.append(pair.weights[0])
         biases[matrix].append(pair.biases[0])
