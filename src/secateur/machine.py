@@ -90,10 +90,12 @@ class Machine(eqx.Module):
         )
         original = tuple(int(n) for n in original_layer_sizes) if original_layer_sizes is not None else sizes
         _check_structure(host_weights, host_biases, host_masks, indices, original)
-        self.weights = tuple(jnp.asarray(np.where(m, w, 0)) for w, m in zip(host_weights, host_masks, strict=True))
-        self.biases = tuple(jnp.asarray(b) for b in host_biases)
-        self.masks = tuple(jnp.asarray(m) for m in host_masks)
-        self.unit_indices = tuple(jnp.asarray(i) for i in indices)
+        masked = [np.where(m, w, np.float32(0)) for w, m in zip(host_weights, host_masks, strict=True)]
+        # device_put, unlike jnp.asarray, compiles nothing; pruning makes machines of many shapes.
+        self.weights = tuple(jax.device_put(masked))
+        self.biases = tuple(jax.device_put(host_biases))
+        self.masks = tuple(jax.device_put(host_masks))
+        self.unit_indices = tuple(jax.device_put(indices))
         self.original_layer_sizes = original
 
     @classmethod
