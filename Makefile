@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 STAMP := $(VENV)/.installed
 export JAX_PLATFORMS ?= cpu
+export PIP_CONSTRAINT := $(CURDIR)/constraints.txt  # also holds for the build backend
 
 .PHONY: install demo test check docs fix clean
 
@@ -10,7 +11,7 @@ install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[tests,docs]'
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[tests,docs]'
 	touch $@
 
 demo: $(STAMP)

@@ -23,12 +23,13 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:
+def _show_version(wanted: bool) -> bool:
     if wanted:
         from secateur import __version__
 
         typer.echo(f"secateur {__version__}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()

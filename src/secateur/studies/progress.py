@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 
 
+@runtime_checkable
 class Progress(Protocol):
     """What a study tells while it runs; work is counted in training epochs."""
 

@@ -1,0 +1,17 @@
+"""A digits study small enough for tests."""
+
+TINY = {
+    "trials": 2,
+    "rounds": 2,
+    "criteria": ["variance-fi", "random"],
+    "model.hidden": [64, 20],
+    "pretraining.n_epochs": 2,
+    "training.n_epochs": 2,
+    "retraining.n_epochs": 1,
+    "importance.n_chains": 20,
+    "importance.n_draws": 4,
+    "importance.n_burn_in": 5,
+    "evaluation.n_samples": 20,
+    "evaluation.n_sweeps": 5,
+    "evaluation.n_examples": 3,
+}

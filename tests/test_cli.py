@@ -1,0 +1,101 @@
+"""The command line through its exit codes, its one-line errors and its files."""
+
+import subprocess
+import sys
+
+import pytest
+from study_settings import TINY
+
+from secateur import cli
+
+SETTINGS = [
+    argument
+    for name, value in TINY.items()
+    if name not in ("trials", "rounds", "criteria")
+    for argument in ("--set", f"{name}={value}")
+]
+
+
+def call(monkeypatch, capsys, *arguments):
+    monkeypatch.setattr(sys, "argv", ["secateur", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exit_:
+        cli.main()
+    output = capsys.readouterr()
+    return exit_.value.code, output.out, output.err
+
+
+def test_run_and_report(monkeypatch, capsys, tmp_path):
+    out = tmp_path / "run"
+    settings = ["--trials", 1, "--rounds", 1, "--criteria", "variance-fi,random", *SETTINGS]
+    code, stdout, stderr = call(monkeypatch, capsys, "run", "digits", "--out", out, *settings)
+    assert code == 0, stderr
+    assert f"report: {out / 'report.html'}" in stdout
+    assert "trial 1: random, round 1 of 1" in stderr
+    assert "of it compiling" in stderr
+    expected = {"study.toml", "provenance.json", "results.nc", "machines", "figures", "report.html"}
+    assert {p.name for p in out.iterdir()} == expected
+
+    (out / "report.html").unlink()
+    assert call(monkeypatch, capsys, "report", out)[0] == 0
+    assert (out / "report.html").is_file()
+
+    code, _, stderr = call(monkeypatch, capsys, "run", "digits", "--out", out, *settings)
+    assert code == 2 and "exists already; choose another folder or say --overwrite" in stderr
+
+
+def test_studies_are_listed_with_their_sizes(monkeypatch, capsys):
+    code, stdout, _ = call(monkeypatch, capsys, "studies")
+    assert code == 0
+    assert "digits" in stdout and "quick" in stdout
+
+
+def test_version(monkeypatch, capsys):
+    from secateur import __version__
+
+    assert call(monkeypatch, capsys, "--version")[:2] == (0, f"secateur {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "digitz"], "unknown study 'digitz'"),
+        (["run", "digits", "--foo"], "No such option: --foo"),
+        (["run", "digits", "--trials", "many"], "Invalid value for '--trials'"),
+        (["run", "digits", "--trials", "0"], "trials: Input should be greater than or equal to 1 (got 0)"),
+        (["run", "digits", "--criteria", "fisher"], "unknown criterion 'fisher'"),
+        (["run", "digits", "--set", "epochs=3"], "unknown setting 'epochs'"),
+        (
+            ["run", "digits", "--set", "pruning.fraction=1.5"],
+            "fraction must lie between 0 and 1 (both excluded), got 1.5",
+        ),
+        (["report", "nowhere"], "'nowhere' holds no finished study (study.toml is missing)"),
+        (["trim"], "No such command 'trim'"),
+    ],
+)
+def test_wrong_use_ends_with_code_2_and_one_line_and_writes_nothing(monkeypatch, capsys, tmp_path, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    code, stdout, stderr = call(monkeypatch, capsys, *arguments)
+    assert code == 2
+    assert stdout == ""
+    assert message in stderr and stderr.startswith("secateur: ") and stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_ends_with_code_1_and_one_line(monkeypatch, capsys, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    code, _, stderr = call(monkeypatch, capsys, "run", "digits", "--out", tmp_path / "file" / "run", "--trials", 1)
+    assert code == 1
+    assert "Not a directory" in stderr and stderr.count("\n") == 1
+
+
+def test_diverging_training_ends_with_code_1_and_names_the_remedy(monkeypatch, capsys, tmp_path):
+    settings = [*SETTINGS, "--set", "pretraining.learning_rate=1e38", "--trials", 1]
+    code, _, stderr = call(monkeypatch, capsys, "run", "digits", "--out", tmp_path / "run", *settings)
+    assert code == 1
+    assert "learning rate too large" in stderr and "Traceback" not in stderr
+
+
+def test_help_is_light():
+    code = "import sys; sys.argv = ['secateur', '--help']\nfrom secateur.cli import app\ntry: app()\nexcept SystemExit: pass\n"
+    code += "heavy = {'jax', 'numpy', 'sklearn', 'matplotlib', 'xarray', 'pydantic'} & set(sys.modules); assert not heavy, heavy"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -1,0 +1,121 @@
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+from study_settings import TINY
+
+import secateur as sc
+from secateur.pruning import number_to_remove
+from secateur.studies import StudyFolder, load_config
+from secateur.studies.progress import Silent
+
+
+class Watcher(Silent):
+    def __init__(self):
+        self.total, self.done, self.said = 0, 0, []
+
+    def start(self, total):
+        self.total = total
+
+    def describe(self, what):
+        self.said.append(what)
+
+    def advance(self, epochs=1):
+        self.done += epochs
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("studies") / "tiny"
+    watcher = Watcher()
+    results = sc.studies.run(load_config("digits", "quick", TINY), out, progress=watcher)
+    return StudyFolder.open(out), results, watcher
+
+
+def test_every_measurement_is_there_and_finite(finished):
+    folder, results, _ = finished
+    assert results.sizes["trial"] == 2 and results.sizes["criterion"] == 2 and results.sizes["round"] == 3
+    for name in set(results.data_vars) - {"unit_information"}:  # NaN where a unit is dead
+        assert np.isfinite(results[name].values).all(), name
+    xr.testing.assert_identical(results, folder.results)
+    xr.testing.assert_identical(results, sc.studies.open(folder.path))
+    for name, variable in results.data_vars.items():
+        assert variable.attrs["units"] and variable.attrs["long_name"], name
+
+
+def test_rules_start_from_the_same_machine_and_remove_exact_numbers(finished):
+    _, results, _ = finished
+    unpruned = results.sel(round=0)
+    assert (unpruned.test_error == unpruned.test_error.isel(criterion=0, stage=0)).all()
+    n_synapses = results.n_synapses.sel(criterion="random")
+    for matrix, fraction in enumerate((0.2, 0.3)):
+        for number in (1, 2):
+            before = n_synapses.sel(round=number - 1, matrix=matrix)
+            at_most = before - [number_to_remove(int(n), fraction) for n in before]
+            assert (n_synapses.sel(round=number, matrix=matrix) <= at_most).all()  # dead units may take more
+            assert (n_synapses.sel(round=number, matrix=matrix) >= at_most - 64).all()
+
+
+def test_saved_machines_are_compact_and_agree_with_the_results(finished):
+    folder, results, _ = finished
+    for trial in range(2):
+        for criterion in ("variance-fi", "random"):
+            for number in range(3):
+                machine = folder.load_machine(trial, criterion, number)
+                here = results.sel(trial=trial, criterion=criterion, round=number)
+                assert machine.layer_sizes == tuple(here.n_units.values.astype(int))
+                assert machine.synapse_counts == tuple(here.n_synapses.values.astype(int))
+                alive = np.isfinite(here.unit_information.values)
+                np.testing.assert_array_equal(np.flatnonzero(alive), machine.unit_indices[1])
+
+
+def test_progress_counts_all_epochs_and_names_rule_trials_and_round(finished):
+    _, _, watcher = finished
+    assert watcher.done == watcher.total == 2 * 2 + 2 + 2 * 2 * 1
+    assert "trials 1-2: variance-fi, round 2 of 2" in watcher.said
+
+
+def test_provenance_tells_versions_times_and_compilations(finished):
+    folder, _, _ = finished
+    facts = folder.provenance
+    assert facts["seed"] == 0 and facts["packages"]["jax"]
+    assert 0 < facts["compile_seconds"] and facts["n_compilations"] > 0
+    assert facts["total_seconds"] >= sum(facts["seconds"].values()) * 0.99
+    assert json.loads((folder.path / "provenance.json").read_text())["secateur"] == sc.__version__
+
+
+def test_the_resolved_settings_run_again_with_the_same_numbers(finished, tmp_path):
+    folder, results, _ = finished
+    again = sc.studies.run(load_config(folder.path / "study.toml"), tmp_path / "again")
+    xr.testing.assert_identical(results, again)
+
+
+def test_an_existing_folder_is_not_overwritten_unasked(finished):
+    folder, results, _ = finished
+    with pytest.raises(ValueError, match=r"tiny' exists already; choose another folder or say --overwrite"):
+        sc.studies.run(folder.config, folder.path)
+    xr.testing.assert_identical(results, folder.results)
+
+
+def test_a_folder_that_is_no_study_is_never_overwritten(tmp_path):
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"is not the folder of a study, so it is not overwritten"):
+        StudyFolder.create(tmp_path, load_config("digits", "quick"), overwrite=True)
+    assert [p.name for p in tmp_path.iterdir()] == ["precious.txt"]
+
+
+def test_settings_that_do_not_fit_the_data_write_nothing(tmp_path):
+    out = tmp_path / "out"
+    config = load_config("digits", "quick", {"model.receptive_field": 9})
+    with pytest.raises(ValueError, match=r"receptive field size must be an odd number from 1 to 8 for a 8 x 8 image"):
+        sc.studies.run(config, out)
+    config = load_config("digits", "quick", {"model.hidden": [60, 20]})
+    with pytest.raises(ValueError, match=r"model\.hidden\[0\] must be 64 with receptive fields .* got 60"):
+        sc.studies.run(config, out)
+    assert not out.exists()
+
+
+def test_opening_a_folder_without_a_study_says_what_is_missing(tmp_path):
+    with pytest.raises(ValueError, match=r"holds no finished study \(study\.toml is missing\)"):
+        sc.studies.open(tmp_path)
