@@ -1,7 +1,8 @@
 """Fisher information of every synapse and unit.
 
 The Fisher information matrix of the joint model is the covariance of the sufficient statistics; here are its diagonal
-(*variance* Fisher information) and the local estimate of it from firing rates and weights alone (*heuristic*).
+(*variance* Fisher information) and the local estimate of it from firing rates and weights alone (*heuristic*). The full
+matrix, :func:`matrix`, comes from :mod:`secateur.fisher_matrix`.
 Scholl, Rule & Hennig 2021, equations 6 and 10.
 """
 
@@ -20,6 +21,9 @@ from jaxtyping import Array, Float
 from secateur import enumeration, units
 from secateur.arrays import AnyArray
 from secateur.diagnostics import MixingDiagnostics
+from secateur.fisher_matrix import FisherMatrix as FisherMatrix
+from secateur.fisher_matrix import leading_eigenvector_importance as leading_eigenvector_importance
+from secateur.fisher_matrix import matrix as matrix
 from secateur.machine import Machine, States
 from secateur.moments import Moments
 
