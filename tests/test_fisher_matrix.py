@@ -250,7 +250,7 @@ def test_bad_input_is_refused(rbm):
     states = tuple(s[:4] for s in _draws(rbm))
     unchecked = inspect.unwrap(fisher.matrix)  # past the type checks of the test climate
     with pytest.raises(ValueError, match="of must be 'joint' or 'visible', got 'hidden'"):
-        unchecked(rbm, "exact", of="hidden")  # type: ignore[arg-type]
+        unchecked(rbm, "exact", of="hidden")
     with pytest.raises(ValueError, match="source must be 'exact' or states of the model.*got 'exakt'"):
         fisher.matrix(rbm, "exakt")
     with pytest.raises(ValueError, match=r"two or more rows, got shapes \[\(4, 5\), \(3, 4\)\]"):
