@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Annotated, Literal
 
 import numpy as np
 import optax
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-LearningRate = Annotated[
-    tuple[float, float], BeforeValidator(lambda v: (v, v) if isinstance(v, int | float) else tuple(v))
-]
+LearningRate = Annotated[tuple[float, float], BeforeValidator(lambda v: (v, v) if isinstance(v, Real) else v)]
 """First and last learning rate; a single number keeps it constant."""
 
 
@@ -22,11 +21,12 @@ class TrainingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    method: Literal["cd", "pcd"] = Field(
+    method: Literal["cd", "pcd", "exact"] = Field(
         "pcd",
-        description="start of the chains: 'cd' at the data (one hidden layer only), 'pcd' where they stopped before",
+        description="chains that start at the data ('cd', one hidden layer only) or where they stopped before ('pcd'); or "
+        "the exact gradient of all rows with L-BFGS ('exact', small machines; n_epochs is the only setting it uses)",
     )
-    n_epochs: int = Field(10, ge=1, description="passes through the data")
+    n_epochs: int = Field(10, ge=1, description="passes through the data; iterations of 'exact'")
     batch_size: int = Field(100, ge=1, description="rows per update")
     learning_rate: LearningRate = Field((0.05, 0.05), description="first and last learning rate, or one number")
     schedule: Literal["geometric", "linear", "cosine"] = Field(
