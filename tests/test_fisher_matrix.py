@@ -50,7 +50,7 @@ def _hessian(layer_sizes: tuple[int, ...]):
     """Compiled Hessian of log Z with respect to all weights (present or not) and biases."""
     weights = [np.zeros(shape) for shape in zip(layer_sizes[:-1], layer_sizes[1:], strict=True)]
     _, restore = ravel_pytree(Parameters(tuple(weights), tuple(np.zeros(n) for n in layer_sizes)))
-    return jax.jit(jax.hessian(lambda vector: enumeration._log_partition(restore(vector))))
+    return jax.jit(jax.hessian(lambda vector: enumeration.log_partition_of(restore(vector))))
 
 
 def _by_hessian(machine: Machine) -> np.ndarray:

@@ -35,7 +35,7 @@ def log_partition(machine: Machine) -> float:
     """
     check_size(machine.layer_sizes, "log_partition")
     with jax.enable_x64(True):
-        return float(_log_partition(double(machine.parameters)))
+        return float(log_partition_of(double(machine.parameters)))
 
 
 def moments(machine: Machine) -> Moments:
@@ -69,7 +69,7 @@ def unnormalised_log_probability(
     check_size(machine.layer_sizes[1:], "log_probability of visible states")
     with jax.enable_x64(True):
         rows = jnp.asarray(np.asarray(visible, dtype=np.float64))
-        return np.asarray(_map_rows(_unnormalised_log_probability, double(machine.parameters), rows))
+        return np.asarray(map_rows(log_weight_of, double(machine.parameters), rows))
 
 
 def gradient(machine: Machine, visible: Float[np.ndarray, "rows visible"]) -> Parameters:
@@ -97,7 +97,7 @@ def posterior_statistics(machine: Machine, visible: Float[np.ndarray, "rows visi
     check_size(machine.layer_sizes[1:], "moments given visible states")
     with jax.enable_x64(True):
         rows = jnp.asarray(np.asarray(visible, dtype=np.float64))
-        per_row = _map_rows(_posterior_statistics, double(machine.parameters), rows)
+        per_row = map_rows(_posterior_statistics, double(machine.parameters), rows)
         return jax.tree.map(np.asarray, per_row)
 
 
@@ -153,7 +153,8 @@ class Blocks:
 
 
 @jax.jit
-def _log_partition(parameters: Parameters) -> Float[Array, ""]:
+def log_partition_of(parameters: Parameters) -> Float[Array, ""]:
+    """``log Z`` in nats as a pure, differentiable function, in the precision of the parameters."""
     blocks = Blocks(parameters)
 
     @jax.checkpoint
@@ -169,7 +170,7 @@ def _log_partition(parameters: Parameters) -> Float[Array, ""]:
 @jax.jit
 def _moments(parameters: Parameters) -> Statistics:
     blocks = Blocks(parameters)
-    log_z = _log_partition(parameters)
+    log_z = log_partition_of(parameters)
     n_layers = len(parameters.biases)
 
     def body(total: Statistics, chunk: Array) -> tuple[Statistics, None]:
@@ -193,12 +194,13 @@ def _clamp_visible(parameters: Parameters, row: Float[Array, " visible"]) -> Par
     return Parameters(weights[1:], (biases[1] + row @ weights[0], *biases[2:]))
 
 
-def _unnormalised_log_probability(parameters: Parameters, row: Float[Array, " visible"]) -> Float[Array, ""]:
+def log_weight_of(parameters: Parameters, row: Float[Array, " visible"]) -> Float[Array, ""]:
+    """``log p(v) + log Z`` of one row in nats as a pure, differentiable function, in the parameters' precision."""
     hidden = _clamp_visible(parameters, row)
     visible_term = row @ parameters.biases[0]
     if not hidden.weights:
         return visible_term + units.log_normaliser(hidden.biases[0]).sum()
-    return visible_term + _log_partition(hidden)
+    return visible_term + log_partition_of(hidden)
 
 
 def _posterior_statistics(parameters: Parameters, row: Float[Array, " visible"]) -> Statistics:
@@ -212,7 +214,7 @@ def _posterior_statistics(parameters: Parameters, row: Float[Array, " visible"])
 
 
 @partial(jax.jit, static_argnums=0)
-def _map_rows(function: Callable, parameters: Parameters, rows: Float[Array, "rows visible"]) -> Any:
+def map_rows(function: Callable, parameters: Parameters, rows: Float[Array, "rows visible"]) -> Any:
     """Apply a function of (parameters, row) to every row, as many at a time as keep the working set small."""
     sizes = [b.shape[0] for b in parameters.biases[1:]]
     bits = min(_CHUNK_BITS, sum(sizes[0::2]), sum(sizes[1::2]))

@@ -9,7 +9,6 @@ Scholl, Rule & Hennig 2021, equations 6 and 10.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from typing import Literal
 
 import equinox as eqx
@@ -78,7 +77,7 @@ def variance(machine: Machine, source: Source) -> FisherInformation:
         If the machine is too large for ``"exact"`` or the states do not fit it.
     """
     moments = moments_from(machine, source)
-    with _precision_of(moments):
+    with moments.precision():
         means, errors = moments.values, moments.standard_errors
         weights = tuple(units.variance(p) for p in means.coincidences)
         # Delta method: d(p (1 - p)) = (1 - 2 p) dp.
@@ -96,7 +95,7 @@ def heuristic(machine: Machine, source: Source) -> FisherInformation:
     Parameters and errors as in :func:`variance`.
     """
     moments = moments_from(machine, source)
-    with _precision_of(moments):
+    with moments.precision():
         rates, rate_errors = moments.values.rates, moments.standard_errors.rates
         weights, errors = [], []
         for layer, weight in enumerate(machine.weights):
@@ -173,11 +172,6 @@ def _assemble(
         diagnostics=moments.diagnostics,
     )
     return jax.tree.map(np.asarray, information) if moments.diagnostics is None else information
-
-
-def _precision_of(moments: Moments) -> AbstractContextManager:
-    """Float64 arithmetic while working with exact (float64) moments."""
-    return jax.enable_x64(moments.rates[0].dtype == np.float64)
 
 
 def _check_widths(machine: Machine, found: tuple[int, ...]) -> None:

@@ -6,6 +6,7 @@ differences of their means and Fisher information is their covariance, so their 
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import equinox as eqx
@@ -55,6 +56,10 @@ class Moments(eqx.Module):
     def coincidences(self) -> tuple[AnyArray, ...]:
         """Per weight matrix ``(n_l, n_{l+1})``: probability that both units are 1."""
         return self.values.coincidences
+
+    def precision(self) -> AbstractContextManager:
+        """Float64 arithmetic while working with exact (float64) moments."""
+        return jax.enable_x64(self.rates[0].dtype == np.float64)
 
     @classmethod
     def exact(cls, values: Statistics) -> Moments:

@@ -22,6 +22,7 @@ Clamp = tuple[Bool[AnyArray, " _"] | None, ...]
 """Which units keep their state: per layer a boolean array ``(n_l,)``, or ``None`` for a layer that moves freely."""
 
 
+@partial(jax.jit, static_argnames=("n_chains",))
 def random_states(machine: Machine, key: PRNGKeyArray, n_chains: int) -> States:
     """Independent states of every layer from the machine's biases alone, as starting points of chains."""
     keys = jax.random.split(key, machine.n_layers)

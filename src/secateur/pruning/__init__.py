@@ -1,6 +1,6 @@
 """Pruning: importance rules, removal, and the prune-retrain loop."""
 
-from secateur.pruning.criteria import RULES, Rule, Synapses, importance, register, resolve
+from secateur.pruning.criteria import RULES, Rule, Synapses, check_criterion, criterion_names, importance, register
 from secateur.pruning.prune import prune, pruned_masks
 from secateur.pruning.removal import (
     compact,
@@ -18,7 +18,9 @@ __all__ = [
     "Round",
     "Rule",
     "Synapses",
+    "check_criterion",
     "compact",
+    "criterion_names",
     "importance",
     "living_units",
     "model_moments",
@@ -29,6 +31,5 @@ __all__ = [
     "register",
     "remove_dead_units",
     "remove_lowest",
-    "resolve",
     "silent_visible_units",
 ]

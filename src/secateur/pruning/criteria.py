@@ -17,8 +17,10 @@ from jaxtyping import Float, PRNGKeyArray
 
 from secateur import fisher, units
 from secateur.arrays import AnyArray
+from secateur.fisher import Source
 from secateur.machine import Machine
 from secateur.moments import Moments
+from secateur.pruning.unit_rules import UNIT_RULES
 
 
 class Synapses(NamedTuple):
@@ -84,7 +86,13 @@ RULES: dict[str, Rule] = {
     "anti-fi": anti_fi,
     "fi-times-weight-squared": fi_times_weight_squared,
 }
-"""Rules by the name a user types."""
+"""Local rules by the name a user types."""
+
+
+WHOLE_MACHINE_RULES: dict[str, Callable[[Machine, Source, PRNGKeyArray], tuple[AnyArray, ...]]] = {
+    "eigenvector-fi": fisher.leading_eigenvector_importance,
+}
+"""Rules that need more than a synapse can see: functions of machine, source and key."""
 
 
 def register(name: str, rule: Rule) -> None:
@@ -95,48 +103,79 @@ def register(name: str, rule: Rule) -> None:
     ValueError
         If the name is taken.
     """
-    if name in RULES:
+    if name in criterion_names():
         raise ValueError(f"criterion {name!r} is already registered; choose another name")
     RULES[name] = rule
 
 
-def resolve(criterion: str | Rule) -> Rule:
-    """The rule of a name; a function is its own rule.
+def criterion_names() -> list[str]:
+    """Every name that can be given as a criterion."""
+    return [*RULES, *WHOLE_MACHINE_RULES, *UNIT_RULES]
+
+
+def check_criterion(criterion: str | Rule) -> None:
+    """Accept a function or a known name.
 
     Raises
     ------
     ValueError
         If the name is unknown; the message suggests the nearest one.
     """
-    if callable(criterion):
-        return criterion
-    if criterion in RULES:
-        return RULES[criterion]
-    near = difflib.get_close_matches(str(criterion), RULES, n=1)
+    known = criterion_names()
+    if callable(criterion) or criterion in known:
+        return
+    near = difflib.get_close_matches(str(criterion), known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else "choose one of them"
-    raise ValueError(f"unknown criterion {criterion!r}; known are {', '.join(RULES)}; {hint}")
+    raise ValueError(f"unknown criterion {criterion!r}; known are {', '.join(known)}; {hint}")
 
 
 def importance(
-    machine: Machine, moments: Moments, criterion: str | Rule, key: PRNGKeyArray
-) -> tuple[Float[AnyArray, "_lower _upper"], ...]:
-    """Importance of every synapse by a rule, one array per weight matrix; a pure function (``jit`` and ``vmap`` apply).
+    machine: Machine, source: Source, criterion: str | Rule, key: PRNGKeyArray
+) -> tuple[Float[AnyArray, "lower upper"], ...]:
+    """Importance of every synapse by a rule, one array per weight matrix.
+
+    Given moments, a local rule is a pure function (``jit`` and ``vmap`` apply); exact moments are used in float64.
+
+    Parameters
+    ----------
+    machine
+        The machine.
+    source
+        Where rates and coincidences come from (:data:`secateur.fisher.Source`); ``eigenvector-fi`` needs ``"exact"`` or
+        states.
+    criterion
+        Name of a rule for synapses, or a function of :class:`Synapses`.
+    key
+        Random key for rules that draw.
 
     Raises
     ------
     ValueError
-        If the name is unknown or the rule returns an array of another shape.
+        If the name is unknown or that of a rule for units, or the rule returns an array of another shape.
     """
-    rule = resolve(criterion)
-    scores = []
-    for layer, matrix_key in enumerate(jax.random.split(key, len(machine.weights))):
-        rates_pre, rates_post = moments.rates[layer], moments.rates[layer + 1]
-        synapses = Synapses(machine.weights[layer], rates_pre, rates_post, moments.coincidences[layer], matrix_key)
-        score = rule(synapses)
-        if jnp.shape(score) != machine.weights[layer].shape:
-            raise ValueError(
-                f"criterion {criterion!r} must return one importance per synapse, shape "
-                f"{machine.weights[layer].shape} for weight matrix {layer}, got shape {jnp.shape(score)}"
-            )
-        scores.append(score)
+    check_criterion(criterion)
+    if isinstance(criterion, str) and criterion in UNIT_RULES:
+        raise ValueError(f"criterion {criterion!r} ranks units, not synapses; use secateur.pruning.prune")
+    if isinstance(criterion, str) and criterion in WHOLE_MACHINE_RULES:
+        return WHOLE_MACHINE_RULES[criterion](machine, source, key)
+    rule = RULES[criterion] if isinstance(criterion, str) else criterion
+    moments = fisher.moments_from(machine, source)
+    with moments.precision():
+        scores = [
+            _score(rule, criterion, layer, machine.weights[layer], moments, matrix_key)
+            for layer, matrix_key in enumerate(jax.random.split(key, len(machine.weights)))
+        ]
     return tuple(scores)
+
+
+def _score(
+    rule: Rule, criterion: str | Rule, layer: int, weight: AnyArray, moments: Moments, key: PRNGKeyArray
+) -> Float[AnyArray, "lower upper"]:
+    rates = moments.rates[layer], moments.rates[layer + 1]
+    score = rule(Synapses(weight.astype(rates[0].dtype), *rates, moments.coincidences[layer], key))
+    if jnp.shape(score) != weight.shape:
+        raise ValueError(
+            f"criterion {criterion!r} must return one importance per synapse, shape {weight.shape} for weight matrix "
+            f"{layer}, got shape {jnp.shape(score)}"
+        )
+    return score

@@ -8,11 +8,11 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from secateur.fisher import Source, moments_from
+from secateur.fisher import Source
 from secateur.machine import Machine
-from secateur.moments import Moments
 from secateur.pruning.criteria import Rule, importance
 from secateur.pruning.removal import Zeros, compact, remove_dead_units, remove_lowest
+from secateur.pruning.unit_rules import UNIT_RULES, remove_lowest_units
 
 Fraction = float | Sequence[float]
 """Share of the remaining synapses to remove: one number for all weight matrices, or one per weight matrix."""
@@ -54,14 +54,12 @@ def prune(
     ValueError
         If the criterion is unknown, the fraction lies outside (0, 1) or the source does not fit the machine.
     """
-    return compact(
-        machine.with_masks(pruned_masks(machine, moments_from(machine, source), criterion, fraction, key, zeros))
-    )
+    return compact(machine.with_masks(pruned_masks(machine, source, criterion, fraction, key, zeros)))
 
 
 def pruned_masks(
     machine: Machine,
-    moments: Moments,
+    source: Source,
     criterion: str | Rule,
     fraction: Fraction,
     key: PRNGKeyArray,
@@ -72,11 +70,15 @@ def pruned_masks(
     if zeros not in ("all", "fraction"):
         raise ValueError(f"zeros must be 'all' or 'fraction', got {zeros!r}")
     key_rule, key_ties = jax.random.split(key)
-    scores = importance(machine, moments, criterion, key_rule)
+    masks = [np.asarray(m) for m in machine.masks]
+    if isinstance(criterion, str) and criterion in UNIT_RULES:
+        unit_scores = UNIT_RULES[criterion](machine, source, key_rule)
+        return remove_dead_units(remove_lowest_units(unit_scores, masks, fractions, key_ties))
+    scores = importance(machine, source, criterion, key_rule)
     keys = jax.random.split(key_ties, len(scores))
     kept = [
-        remove_lowest(np.asarray(score), np.asarray(mask), f, k, zeros)
-        for score, mask, f, k in zip(scores, machine.masks, fractions, keys, strict=True)
+        remove_lowest(np.asarray(score), mask, f, k, zeros)
+        for score, mask, f, k in zip(scores, masks, fractions, keys, strict=True)
     ]
     return remove_dead_units(kept)
 

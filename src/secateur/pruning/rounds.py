@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +13,12 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from secateur import sampling
+from secateur import enumeration, sampling
 from secateur.arrays import AnyArray, Keys
-from secateur.machine import Machine
+from secateur.fisher import Source
+from secateur.machine import Machine, States
 from secateur.moments import Moments
-from secateur.pruning.criteria import Rule
+from secateur.pruning.criteria import WHOLE_MACHINE_RULES, Rule
 from secateur.pruning.prune import Fraction, pruned_masks
 from secateur.pruning.removal import Zeros
 from secateur.randomness import child_key
@@ -34,6 +36,10 @@ class ImportanceSampling(BaseModel):
     n_sweeps: int = Field(2, ge=1, description="Gibbs sweeps from one draw to the next")
     n_burn_in: int = Field(100, ge=0, description="sweeps before the first draw")
 
+    def schedule(self) -> dict[str, int]:
+        """The arguments of :func:`secateur.sampling.moments` that say when to draw."""
+        return self.model_dump(exclude={"n_chains"})
+
 
 @dataclass(frozen=True)
 class Round:
@@ -44,13 +50,13 @@ class Round:
     number
         1 for the first round.
     moments
-        What importance was measured from, before anything was removed.
+        What importance was measured from, before anything was removed; one for each trial.
     pruned, retrained
         The machine after removal and after retraining.
     """
 
     number: int
-    moments: Moments
+    moments: list[Moments]
     pruned: Machine
     retrained: Machine
 
@@ -64,7 +70,7 @@ def prune_and_retrain(
     fraction: Fraction,
     retraining: TrainingSettings,
     key: Keys,
-    importance: ImportanceSampling | None = None,
+    importance: ImportanceSampling | Literal["exact"] | None = None,
     zeros: Zeros = "all",
 ) -> Iterator[Round]:
     """Prune and retrain a machine round after round; yields after every round.
@@ -86,7 +92,7 @@ def prune_and_retrain(
     key
         Random key, or one key per trial.
     importance
-        Number of model states that importance is measured from.
+        How importance is measured: from model states, or ``"exact"`` by enumeration. ``None``: 10,000 states.
     zeros
         Zero rule (see :func:`secateur.pruning.remove_lowest`).
 
@@ -96,43 +102,67 @@ def prune_and_retrain(
         If the criterion is unknown or a fraction lies outside (0, 1).
     """
     keys = keys_for(machine, key)
+    how = importance or ImportanceSampling()
     for number in range(1, n_rounds + 1):
         round_keys = child_key(keys, "round", number)
-        moments = model_moments(machine, importance or ImportanceSampling(), child_key(round_keys, "importance"))
-        pruned = _remove(machine, moments, criterion, fraction, child_key(round_keys, "removal"), zeros)
+        key_importance, key_removal = child_key(round_keys, "importance"), child_key(round_keys, "removal")
+        moments = model_moments(machine, how, key_importance)
+        sources = moments
+        if isinstance(criterion, str) and criterion in WHOLE_MACHINE_RULES:
+            sources = _whole_states(machine, how, child_key(round_keys, "states"))
+        pruned = _remove(machine, sources, criterion, fraction, key_removal, zeros)
         machine = _retrain(machine, pruned, visible, retraining, child_key(round_keys, "retraining"))
         yield Round(number, moments, pruned, machine)
 
 
-def model_moments(machine: Machine, importance: ImportanceSampling, key: Keys) -> Moments:
-    """Moments of the model from fresh chains, for one machine or stacked trials."""
-    return _model_moments(machine, keys_for(machine, key), importance)
+def model_moments(machine: Machine, importance: ImportanceSampling | Literal["exact"], key: Keys) -> list[Moments]:
+    """Moments of the model by enumeration or from fresh chains; one for every trial, one for a single machine."""
+    if importance == "exact":
+        return [enumeration.moments(one) for one in _singles(machine)]
+    moments = _sampled_moments(machine, keys_for(machine, key), importance)
+    return [moments] if n_trials(machine) is None else unstack(moments)
 
 
-def _model_moments_one(machine: Machine, key: PRNGKeyArray, importance: ImportanceSampling) -> Moments:
-    key_start, key_draws = jax.random.split(key)
-    return sampling.moments(
-        machine,
-        sampling.random_states(machine, key_start, importance.n_chains),
-        key_draws,
-        n_draws=importance.n_draws,
-        n_sweeps=importance.n_sweeps,
-        n_burn_in=importance.n_burn_in,
-    )
+def _whole_states(machine: Machine, importance: ImportanceSampling | Literal["exact"], keys: Keys) -> list[Source]:
+    """Sources for rules that look at whole states, for every trial."""
+    if importance == "exact":
+        return ["exact" for _ in _singles(machine)]
+    states = _sampled_states(machine, keys, importance)
+    return [states] if n_trials(machine) is None else unstack(states)
+
+
+def _singles(machine: Machine) -> list[Machine]:
+    return [machine] if n_trials(machine) is None else unstack(machine)
 
 
 @partial(jax.jit, static_argnames=("importance",))
-def _model_moments(machine: Machine, keys: Keys, importance: ImportanceSampling) -> Moments:
-    return over_trials(lambda m, k: _model_moments_one(m, k, importance), machine)(machine, keys)
+def _sampled_moments(machine: Machine, keys: Keys, importance: ImportanceSampling) -> Moments:
+    def draw(machine: Machine, key: PRNGKeyArray) -> Moments:
+        key_start, key_draws = jax.random.split(key)
+        states = sampling.random_states(machine, key_start, importance.n_chains)
+        return sampling.moments(machine, states, key_draws, **importance.schedule())
+
+    return over_trials(draw, machine)(machine, keys)
+
+
+@partial(jax.jit, static_argnames=("importance",))
+def _sampled_states(machine: Machine, keys: Keys, importance: ImportanceSampling) -> States:
+    def draw(machine: Machine, key: PRNGKeyArray) -> States:
+        key_start, key_draws = jax.random.split(key)
+        states = sampling.random_states(machine, key_start, importance.n_chains)
+        draws, _ = sampling.sample(machine, states, key_draws, **importance.schedule())
+        return tuple(layer.reshape(-1, layer.shape[-1]) for layer in draws)
+
+    return over_trials(draw, machine)(machine, keys)
 
 
 def _remove(
-    machine: Machine, moments: Moments, criterion: str | Rule, fraction: Fraction, keys: Keys, zeros: Zeros
+    machine: Machine, sources: Sequence[Source], criterion: str | Rule, fraction: Fraction, keys: Keys, zeros: Zeros
 ) -> Machine:
+    each = zip(_singles(machine), sources, [keys] if keys.ndim == 0 else keys, strict=True)
+    kept = [pruned_masks(one, source, criterion, fraction, key, zeros) for one, source, key in each]
     if n_trials(machine) is None:
-        return machine.with_masks(pruned_masks(machine, moments, criterion, fraction, keys, zeros))
-    each = zip(unstack(machine), unstack(moments), keys, strict=True)
-    kept = [pruned_masks(one, its_moments, criterion, fraction, key, zeros) for one, its_moments, key in each]
+        return machine.with_masks(kept[0])
     return machine.with_masks([np.stack(masks) for masks in zip(*kept, strict=True)])
 
 

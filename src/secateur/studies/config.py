@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from secateur.pruning import ImportanceSampling, resolve
+from secateur.pruning import ImportanceSampling, check_criterion
 from secateur.pruning.prune import check_fraction
 from secateur.pruning.removal import Zeros
 from secateur.training import TrainingSettings
@@ -84,7 +84,7 @@ class StudyConfig(_Settings):
     @classmethod
     def _known_criteria(cls, criteria: tuple[str, ...]) -> tuple[str, ...]:
         for criterion in criteria:
-            resolve(criterion)
+            check_criterion(criterion)
         if len(set(criteria)) < len(criteria):
             raise ValueError("must not name a criterion twice")
         return criteria

@@ -18,6 +18,7 @@ from secateur.arrays import AnyArray, Keys
 from secateur.machine import Machine, Parameters, States
 from secateur.randomness import child_key
 from secateur.training import gradients
+from secateur.training.exact import maximise_likelihood
 from secateur.training.history import History, measure
 from secateur.training.settings import TrainingSettings
 from secateur.trials import keys_for, n_trials, over_trials
@@ -78,7 +79,7 @@ def train(
     Raises
     ------
     ValueError
-        If 'cd' is asked of a deep machine.
+        If 'cd' is asked of a deep machine, or 'exact' of one too large to be enumerated.
     TrainingDiverged
         If a parameter became NaN or infinite; the message names the likely cause and the remedy.
     """
@@ -86,6 +87,10 @@ def train(
         raise ValueError(
             f"method='cd' needs one hidden layer, this machine has {machine.n_layers - 1}; use method='pcd'"
         )
+    if settings.method == "exact":
+        machine = maximise_likelihood(machine, visible, settings.n_epochs, on_epoch)
+        _check_finite(machine, settings.n_epochs - 1, settings)
+        return machine, History.of_epochs([])
     n_rows = visible.shape[-2]
     batch_size = min(settings.batch_size, n_rows)
     n_updates = n_rows // batch_size

@@ -23,8 +23,8 @@ class TrainingSettings(BaseModel):
 
     method: Literal["cd", "pcd", "exact"] = Field(
         "pcd",
-        description="chains that start at the data ('cd', one hidden layer only) or where they stopped before ('pcd'); or "
-        "the exact gradient of all rows with L-BFGS ('exact', small machines; n_epochs is the only setting it uses)",
+        description="chains that start at the data ('cd', one hidden layer only) or where they stopped before ('pcd'); "
+        "or the exact gradient of all rows with L-BFGS ('exact', small machines; only n_epochs matters)",
     )
     n_epochs: int = Field(10, ge=1, description="passes through the data; iterations of 'exact'")
     batch_size: int = Field(100, ge=1, description="rows per update")
