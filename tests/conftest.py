@@ -5,10 +5,11 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
+from jaxtyping import config as jaxtyping_config
 from jaxtyping import install_import_hook
 
 # Shapes and types of every annotated function of the package are checked in tests; must come before its first import.
-install_import_hook("secateur", "beartype.beartype")
+install_import_hook("secateur", "runtime_types.checked")
 
 from secateur.machine import Machine  # noqa: E402
 
@@ -51,3 +52,9 @@ def rbm() -> Machine:
 def dbm() -> Machine:
     """A small DBM with two hidden layers and masks."""
     return small_machine("dbm-2-hidden", masked=True)
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No type checks at run time, as for users: a wrong type or shape meets the package's own messages."""
+    monkeypatch.setattr(jaxtyping_config, "jaxtyping_disable", True)

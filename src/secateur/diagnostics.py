@@ -18,7 +18,8 @@ from jaxtyping import Array, Float
 from secateur.arrays import AnyArray
 
 N_BATCHES = 64
-"""Batches aimed at over all chains together; the relative error of the effective sample size is about sqrt(2 / 64)."""
+"""Batches aimed at over all chains together; the relative error of the effective sample size is then about
+sqrt(2 / 64). A few short chains have fewer."""
 
 
 class TraceSummary(eqx.Module):
@@ -37,7 +38,9 @@ class TraceSummary(eqx.Module):
         """No draws yet; ``first_values`` only set the reference point and the number of chains."""
         n_chains = first_values.shape[0]
         per_chain = 2 * math.ceil(N_BATCHES / (2 * n_chains))
-        zeros = jnp.zeros((n_chains, max(2, min(per_chain, n_draws - n_draws % 2))))
+        # Batches at least as long as they are many: shorter ones would take draws that hang together for independent.
+        most = 2 * max(1, math.isqrt(n_draws) // 2)
+        zeros = jnp.zeros((n_chains, min(per_chain, most)))
         return cls(zeros, zeros, first_values.mean(), n_draws)
 
     @classmethod

@@ -37,7 +37,7 @@ def infer(
     visible: Float[AnyArray, "rows visible"],
     *,
     max_updates: int = MAX_UPDATES,
-    tolerance: float = TOLERANCE,
+    tolerance: float | Float[Array, ""] = TOLERANCE,
 ) -> States:
     """Mean-field probabilities of every hidden unit given each visible row; exact for a machine with one hidden layer.
 
