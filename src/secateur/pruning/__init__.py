@@ -1,6 +1,15 @@
 """Pruning: importance rules, removal, and the prune-retrain loop."""
 
-from secateur.pruning.criteria import RULES, Rule, Synapses, check_criterion, criterion_names, importance, register
+from secateur.pruning.criteria import (
+    RULES,
+    WHOLE_MACHINE_RULES,
+    Rule,
+    Synapses,
+    check_criterion,
+    criterion_names,
+    importance,
+    register,
+)
 from secateur.pruning.prune import prune, pruned_masks
 from secateur.pruning.removal import (
     compact,
@@ -10,7 +19,7 @@ from secateur.pruning.removal import (
     remove_lowest,
     silent_visible_units,
 )
-from secateur.pruning.rounds import ImportanceSampling, Round, model_moments, prune_and_retrain
+from secateur.pruning.rounds import ImportanceSampling, Round, model_moments, model_states, prune_and_retrain
 
 __all__ = [
     "RULES",
@@ -18,12 +27,14 @@ __all__ = [
     "Round",
     "Rule",
     "Synapses",
+    "WHOLE_MACHINE_RULES",
     "check_criterion",
     "compact",
     "criterion_names",
     "importance",
     "living_units",
     "model_moments",
+    "model_states",
     "number_to_remove",
     "prune",
     "prune_and_retrain",

@@ -127,7 +127,7 @@ def _whole_states(machine: Machine, importance: ImportanceSampling | Literal["ex
     """Sources for rules that look at whole states, for every trial."""
     if importance == "exact":
         return ["exact" for _ in _singles(machine)]
-    states = _sampled_states(machine, keys, importance)
+    states = model_states(machine, importance, keys)
     return [states] if n_trials(machine) is None else unstack(states)
 
 
@@ -146,7 +146,9 @@ def _sampled_moments(machine: Machine, keys: Keys, importance: ImportanceSamplin
 
 
 @partial(jax.jit, static_argnames=("importance",))
-def _sampled_states(machine: Machine, keys: Keys, importance: ImportanceSampling) -> States:
+def model_states(machine: Machine, importance: ImportanceSampling, keys: Keys) -> States:
+    """States of the model from fresh chains, for one machine or, with a key per trial, for stacked trials."""
+
     def draw(machine: Machine, key: PRNGKeyArray) -> States:
         key_start, key_draws = jax.random.split(key)
         states = sampling.random_states(machine, key_start, importance.n_chains)

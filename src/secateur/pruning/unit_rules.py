@@ -13,7 +13,7 @@ from secateur.fisher import Source
 from secateur.machine import Machine
 from secateur.pruning.removal import living_units, number_to_remove
 
-UnitScores = tuple[Float[np.ndarray, " units"], ...]
+UnitScores = tuple[Float[np.ndarray, " _units"], ...]
 """Score of every unit of every hidden layer, first hidden layer first; the lowest go first."""
 
 
@@ -46,10 +46,10 @@ UNIT_RULES: dict[str, Callable[[Machine, Source, PRNGKeyArray], UnitScores]] = {
 
 def remove_lowest_units(
     scores: UnitScores,
-    masks: Sequence[Bool[np.ndarray, "lower upper"]],
+    masks: Sequence[Bool[np.ndarray, "_lower _upper"]],
     fractions: Sequence[float],
     key: PRNGKeyArray,
-) -> tuple[Bool[np.ndarray, "lower upper"], ...]:
+) -> tuple[Bool[np.ndarray, "_lower _upper"], ...]:
     """Masks after removing living hidden units with the lowest scores, ties in random order.
 
     Weight matrix by weight matrix, from below: units of its upper layer go, with their synapses on both sides, until
