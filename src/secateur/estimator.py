@@ -1,0 +1,399 @@
+"""The scikit-learn estimator: a facade that validates, packs, calls the functions of the package, and unpacks."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Sequence
+from numbers import Real
+from typing import Any, Literal, no_type_check
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+from pydantic import ValidationError
+from scipy.special import logit
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from secateur import enumeration, likelihood, mean_field, pruning, sampling, training
+from secateur.fisher import FisherInformation, Source, heuristic, variance
+from secateur.machine import Machine, receptive_field_mask
+from secateur.pruning import ImportanceSampling, Rule
+from secateur.pruning.prune import Fraction
+from secateur.pruning.removal import Zeros
+from secateur.randomness import child_key
+
+_DEFAULTS = training.TrainingSettings()
+
+N_SWEEPS = 200
+"""Sweeps from independent units to a state taken as a draw from the model (Scholl, Rule & Hennig 2021, Methods)."""
+
+TRUSTED_SAMPLE_SIZE = 10
+"""Effective sample size of annealed importance sampling below which its log Z is not to be trusted."""
+
+_unchecked = no_type_check  # a run-time matter only: type checkers go on reading the annotations
+
+
+class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Boltzmann machine with one hidden layer (RBM) or several (DBM), as a scikit-learn estimator.
+
+    Learns the distribution of binary rows, encodes rows as probabilities of its top hidden layer, draws new rows, and
+    tells which synapses carry information so that the others can be pruned.
+
+    Parameters
+    ----------
+    hidden
+        Units of each hidden layer, from the visible layer up; a single number for one layer.
+    method, n_epochs, batch_size, learning_rate, momentum, l2, max_norm, n_sweeps, n_chains
+        How to train, see :class:`secateur.training.TrainingSettings`. ``method="cd"`` takes one hidden layer only;
+        ``learning_rate`` is a number, or the first and the last value of a geometric schedule.
+    pretrain_epochs
+        Passes through the data for each weight matrix in greedy pretraining (:func:`secateur.training.pretrain`), which
+        deep machines want before joint training; 0: none.
+    receptive_field
+        Side length in pixels, an odd number, of the square that each unit of the first hidden layer sees; the layer
+        then has one unit per pixel (:func:`secateur.receptive_field_mask`). ``None``: every unit sees all.
+    image_shape
+        Height and width in pixels of the images in the rows; needed with ``receptive_field``.
+    binarize
+        Threshold: values above it become 1, all others 0. ``None``: the data must be 0 and 1 already.
+    random_state
+        Seed of everything random, from initial weights to samples: an integer for repeatable results, a
+        ``RandomState``, or ``None`` for a different result with every fit.
+
+    Attributes
+    ----------
+    machine_
+        The fitted :class:`secateur.Machine`; ready for every function of the package.
+    history_
+        Measures after every epoch of the last training (:class:`secateur.training.History`).
+    log_partition_
+        ``log Z`` with its standard error (:class:`secateur.likelihood.LogPartition`), computed when first asked for.
+    score_quantity_
+        Says in words what :meth:`score_samples` returns for this machine.
+    n_features_in_, feature_names_in_
+        Visible units, and the names of the columns if the data had names.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from secateur import BoltzmannMachine
+    >>> X, y = load_digits(return_X_y=True)
+    >>> model = BoltzmannMachine(hidden=(10,), n_epochs=2, binarize=7, random_state=0).fit(X)
+    >>> model.transform(X).shape
+    (1797, 10)
+    >>> model.sample(3).shape
+    (3, 64)
+    >>> model.score_quantity_
+    'exact log p(v) in nats'
+    >>> model.score(X) > model.score(16 - X)
+    True
+    >>> pruned = model.prune("variance-fi", 0.5, X=X, retrain_epochs=1)
+    >>> model.machine_.n_synapses, pruned.machine_.n_synapses
+    (640, 320)
+    """
+
+    @_unchecked  # scikit-learn wants constructors that take anything; fit checks the values
+    def __init__(
+        self,
+        hidden: Sequence[int] | int = (100,),
+        *,
+        method: Literal["pcd", "cd", "exact"] = _DEFAULTS.method,
+        n_epochs: int = _DEFAULTS.n_epochs,
+        batch_size: int = _DEFAULTS.batch_size,
+        learning_rate: float | tuple[float, float] = _DEFAULTS.learning_rate,
+        momentum: float = _DEFAULTS.momentum,
+        l2: float = _DEFAULTS.l2,
+        max_norm: float | None = _DEFAULTS.max_norm,
+        n_sweeps: int = _DEFAULTS.n_sweeps,
+        n_chains: int = _DEFAULTS.n_chains,
+        pretrain_epochs: int = 0,
+        receptive_field: int | None = None,
+        image_shape: tuple[int, int] | None = None,
+        binarize: float | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> None:
+        self.hidden = hidden
+        self.method = method
+        self.n_epochs = n_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.l2 = l2
+        self.max_norm = max_norm
+        self.n_sweeps = n_sweeps
+        self.n_chains = n_chains
+        self.pretrain_epochs = pretrain_epochs
+        self.receptive_field = receptive_field
+        self.image_shape = image_shape
+        self.binarize = binarize
+        self.random_state = random_state
+
+    def fit(self, X: Any, y: Any = None) -> BoltzmannMachine:
+        """Train a new machine on the rows of ``X``.
+
+        Parameters
+        ----------
+        X
+            0/1 rows ``(n, n_features)``, or numbers that ``binarize`` makes so. ``y`` is ignored.
+
+        Raises
+        ------
+        ValueError
+            If a parameter or the data do not fit; the message names which, and the remedy.
+        secateur.training.TrainingDiverged
+            If a parameter became NaN or infinite.
+        """
+        settings = self._settings("n_epochs", self.n_epochs)
+        rows = self._rows(X, reset=True)
+        self._key = _key_from(self.random_state)
+        # Half an observation more of each state keeps the log odds of pixels that never change finite.
+        self._visible_rates = (np.asarray(rows).sum(axis=0) + np.float32(0.5)) / np.float32(len(rows) + 1)
+        machine = self._initial_machine()
+        if self.pretrain_epochs != 0:
+            pretraining = self._settings("pretrain_epochs", self.pretrain_epochs)
+            machine, _ = training.pretrain(machine, rows, pretraining, child_key(self._key, "pretraining"))
+        self.machine_, self.history_ = training.train(machine, rows, settings, child_key(self._key, "training"))
+        self._log_partition: likelihood.LogPartition | None = None
+        return self
+
+    def transform(self, X: Any) -> Float[np.ndarray, "rows top"]:
+        """Mean-field probabilities ``(n, n_top)`` of the top layer's units given each row, float32.
+
+        Exact for one hidden layer. ``X`` as in :meth:`fit`.
+        """
+        check_is_fitted(self)
+        return np.asarray(_top_layer(self.machine_, self._rows(X)))
+
+    def sample(
+        self, n_samples: int = 1, *, n_sweeps: int = N_SWEEPS, random_state: int | np.random.RandomState | None = None
+    ) -> Float[np.ndarray, "samples visible"]:
+        """Visible 0/1 rows ``(n_samples, n_features)``, each from a chain of its own that starts at independent units.
+
+        Parameters
+        ----------
+        n_samples
+            Rows to draw.
+        n_sweeps
+            Gibbs sweeps of each chain; more are needed where the model mixes slowly
+            (:func:`secateur.sampling.sample` gives diagnostics).
+        random_state
+            Seed of this draw; ``None``: the one fixed by :meth:`fit`, so that equal calls give equal rows.
+        """
+        check_is_fitted(self)
+        (n_chains,) = _positive_integers("n_samples", n_samples, 1)
+        (n_steps,) = _positive_integers("n_sweeps", n_sweeps, 1)
+        key = child_key(self._key, "sample") if random_state is None else _key_from(random_state)
+        key_start, key_chains = jax.random.split(key)
+        chains = sampling.random_states(self.machine_, key_start, n_chains)
+        return np.asarray(sampling.gibbs(self.machine_, chains, key_chains, n_steps)[0])
+
+    def score_samples(self, X: Any) -> Float[np.ndarray, " rows"]:
+        """One number per row in nats; which one depends on the machine, and ``score_quantity_`` says it in words.
+
+        - Smaller block of layers (even or odd ones) of at most 20 units: the exact ``log p(v)``.
+        - Larger, one hidden layer: ``log p(v)`` with ``log Z`` estimated by annealed importance sampling.
+        - Larger, several hidden layers: the variational *lower bound* on ``log p(v)`` with that estimate.
+
+        All rows share the error of the estimate, ``log_partition_.standard_error``. ``X`` as in :meth:`fit`.
+        """
+        check_is_fitted(self)
+        rows = self._rows(X)
+        bound = self.machine_.n_layers > 2 and not _can_be_enumerated(self.machine_)
+        log_probability = likelihood.log_probability_bound if bound else likelihood.log_probability
+        return log_probability(self.machine_, rows, self.log_partition_)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean of :meth:`score_samples` over the rows, in nats; ``y`` is ignored."""
+        return float(self.score_samples(X).mean())
+
+    @property
+    def score_quantity_(self) -> str:
+        """What :meth:`score_samples` returns for this machine, in words."""
+        check_is_fitted(self)
+        if _can_be_enumerated(self.machine_):
+            return "exact log p(v) in nats"
+        bound = "" if self.machine_.n_layers == 2 else "variational lower bound on "
+        return f"{bound}log p(v) in nats, with log Z estimated by annealed importance sampling"
+
+    @property
+    def log_partition_(self) -> likelihood.LogPartition:
+        """``log Z`` in nats: exact where the machine can be enumerated, else by annealed importance sampling."""
+        check_is_fitted(self)
+        if self._log_partition is None:
+            method: Literal["exact", "ais"] = "exact" if _can_be_enumerated(self.machine_) else "ais"
+            key, rates = child_key(self._key, "log_partition"), self._visible_rates
+            self._log_partition = likelihood.log_partition(self.machine_, method, key=key, base_rates=rates)
+        log_z = self._log_partition
+        if log_z.effective_sample_size < TRUSTED_SAMPLE_SIZE:
+            warnings.warn(
+                f"effective sample size {log_z.effective_sample_size:.1f} of log Z is too small to trust scores; use "
+                f"secateur.likelihood.log_partition on machine_ with more than {log_z.n_temperatures} temperatures",
+                stacklevel=2,
+            )
+        return log_z
+
+    def fisher(self, kind: str = "variance", *, importance: ImportanceSampling | None = None) -> FisherInformation:
+        """Fisher information of every synapse and bias: exact where scores are, else sampled, with standard errors.
+
+        Parameters
+        ----------
+        kind
+            ``"variance"`` (:func:`secateur.fisher.variance`) or ``"heuristic"`` (:func:`secateur.fisher.heuristic`).
+        importance
+            How many states to draw where averages are sampled; ``None``: the defaults.
+
+        Returns
+        -------
+        FisherInformation
+            One array ``(n_l, n_{l+1})`` per weight matrix, and one ``(n_l,)`` per layer in its ``biases``.
+        """
+        check_is_fitted(self)
+        measures = {"variance": variance, "heuristic": heuristic}
+        if kind not in measures:
+            raise ValueError(f"kind must be 'variance' or 'heuristic', got {kind!r}")
+        return measures[kind](self.machine_, self._source(importance))
+
+    def prune(
+        self,
+        criterion: str | Rule = "variance-fi",
+        fraction: Fraction = 0.5,
+        *,
+        X: Any | None = None,
+        retrain_epochs: int = 0,
+        zeros: Zeros = "all",
+        importance: ImportanceSampling | None = None,
+    ) -> BoltzmannMachine:
+        """A new fitted estimator without the least important synapses; this one stays as it is.
+
+        Call ``prune`` of the new estimator to prune on; its ``fit`` would begin again with all synapses.
+
+        Parameters
+        ----------
+        criterion, fraction, zeros
+            What to remove, as in :func:`secateur.pruning.prune`.
+        X
+            Rows as in :meth:`fit`, on which to retrain what is left.
+        retrain_epochs
+            Passes through ``X``, all other settings as in :meth:`fit`; 0: no retraining.
+        importance
+            As in :meth:`fisher`.
+
+        Raises
+        ------
+        ValueError
+            If the criterion is unknown, the fraction lies outside (0, 1), or ``X`` and ``retrain_epochs`` do not match.
+        """
+        check_is_fitted(self)
+        if (X is None) != (retrain_epochs == 0):
+            found = f"retrain_epochs={retrain_epochs!r} {'without' if X is None else 'with'} X"
+            raise ValueError(f"retraining needs X and retrain_epochs, got {found}; give both, or neither to only prune")
+        rows = None if X is None else self._rows(X)
+        settings = self._settings("retrain_epochs", retrain_epochs or self.n_epochs)
+        key, source = child_key(self._key, "pruning"), self._source(importance, criterion)
+        machine = pruning.prune(self.machine_, criterion, fraction, key=key, source=source, zeros=zeros)
+        pruned = copy.copy(self)
+        pruned._key, pruned._log_partition = child_key(self._key, "pruned"), None
+        if rows is not None and machine.n_synapses < self.machine_.n_synapses:
+            machine, pruned.history_ = training.train(machine, rows, settings, child_key(pruned._key, "training"))
+        pruned.machine_ = machine
+        return pruned
+
+    @property
+    def _n_features_out(self) -> int:
+        return self.machine_.layer_sizes[-1]
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    def _rows(self, X: Any, *, reset: bool = False) -> Float[Array, "rows visible"]:
+        """0/1 rows from the user's data."""
+        values = validate_data(self, X, reset=reset)
+        if self.binarize is not None:
+            if not isinstance(self.binarize, Real) or math.isnan(self.binarize):
+                raise ValueError(f"binarize must be None or the threshold, a number, got {self.binarize!r}")
+            return jax.device_put((values > self.binarize).astype(np.float32))
+        wrong = np.argwhere((values != 0) & (values != 1))
+        if len(wrong):
+            row, column = wrong[0]
+            raise ValueError(
+                f"X must hold 0 and 1 only, got {values[row, column]} in row {row}, column {column}; "
+                "set binarize to the threshold above which values become 1"
+            )
+        return jax.device_put(values.astype(np.float32))
+
+    def _settings(self, epochs_argument: str, n_epochs: Any) -> training.TrainingSettings:
+        """Training settings from the parameters of the same names; the user calls ``n_epochs`` ``epochs_argument``."""
+        fields = training.TrainingSettings.model_fields
+        chosen = {name: value for name, value in self.get_params(deep=False).items() if name in fields}
+        try:
+            return training.TrainingSettings(**(chosen | {"n_epochs": n_epochs}))
+        except ValidationError as error:
+            problem = error.errors()[0]
+            name = str(problem["loc"][0])
+            argument = epochs_argument if name == "n_epochs" else name
+            raise ValueError(
+                f"{argument} ({fields[name].description}) is refused: {problem['msg']}, got {problem['input']!r}"
+            ) from None
+
+    def _initial_machine(self) -> Machine:
+        """An untrained machine with small random weights whose visible units have the rates of the data."""
+        layer_sizes = (self.n_features_in_, *_positive_integers("hidden", self.hidden))
+        bias, masks = logit(self._visible_rates), self._masks(layer_sizes)
+        return Machine.random(layer_sizes, child_key(self._key, "machine"), visible_bias=bias, masks=masks)
+
+    def _masks(self, layer_sizes: tuple[int, ...]) -> list[np.ndarray] | None:
+        """Masks with local receptive fields in the first weight matrix, if asked for."""
+        n_visible, n_hidden = layer_sizes[:2]
+        if self.image_shape is not None:
+            height, width = _positive_integers("image_shape", self.image_shape, 2)
+            if height * width != n_visible:
+                raise ValueError(f"image_shape must multiply to the {n_visible} columns of X, got {height} x {width}")
+        if self.receptive_field is None:
+            return None
+        (size,) = _positive_integers("receptive_field", self.receptive_field, 1)
+        if self.image_shape is None:
+            raise ValueError(f"receptive_field={size} needs image_shape, the height and width of the images in pixels")
+        first = receptive_field_mask((height, width), size)
+        if n_hidden != n_visible:
+            raise ValueError(
+                f"receptive_field needs one unit of the first hidden layer per pixel, got {n_hidden} units and "
+                f"{n_visible} pixels; set hidden=({n_visible}, ...)"
+            )
+        return [first, *(np.ones(shape, bool) for shape in zip(layer_sizes[1:-1], layer_sizes[2:], strict=True))]
+
+    def _source(self, importance: ImportanceSampling | None, criterion: str | Rule | None = None) -> Source:
+        """Where averages over the model come from: enumeration if possible, else fresh chains."""
+        if _can_be_enumerated(self.machine_):
+            return "exact"
+        how, key = importance or ImportanceSampling(), child_key(self._key, "importance")
+        if criterion in pruning.WHOLE_MACHINE_RULES:
+            return pruning.model_states(self.machine_, how, key)
+        return pruning.model_moments(self.machine_, how, key)[0]
+
+
+def _key_from(random_state: int | np.random.RandomState | None) -> PRNGKeyArray:
+    return jax.random.key(int(check_random_state(random_state).randint(np.iinfo(np.int32).max)))
+
+
+def _positive_integers(name: str, value: Any, count: int | None = None) -> tuple[int, ...]:
+    numbers = np.atleast_1d(value)
+    if numbers.dtype.kind not in "iu" or numbers.shape != (count or max(numbers.size, 1),) or numbers.min() < 1:
+        raise ValueError(f"{name} must be {count or 'one or more'} positive integer(s), got {value!r}")
+    return tuple(numbers.tolist())
+
+
+def _can_be_enumerated(machine: Machine) -> bool:
+    sizes = machine.layer_sizes
+    return min(sum(sizes[0::2]), sum(sizes[1::2])) <= enumeration.MAX_UNITS
+
+
+@jax.jit
+def _top_layer(machine: Machine, visible: Float[Array, "rows visible"]) -> Float[Array, "rows top"]:
+    """Top-layer probabilities; each row stops its own updates, so that its result does not depend on other rows."""
+    return jax.vmap(lambda row: mean_field.infer(machine, row[None, :])[-1][0])(visible)
