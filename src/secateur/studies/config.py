@@ -6,7 +6,7 @@ import difflib
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -18,13 +18,6 @@ from secateur.training import TrainingSettings
 
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class DataSettings(_Settings):
-    """Which data, and how they are split."""
-
-    dataset: Literal["handwritten-digits"] = "handwritten-digits"
-    test_share: float = Field(0.28, gt=0, lt=1, description="share of images kept for testing; split by seed and trial")
 
 
 class ModelSettings(_Settings):
@@ -52,33 +45,23 @@ class PruningSettings(_Settings):
     zeros: Zeros = Field("all", description="zero rule")
 
 
-class EvaluationSettings(_Settings):
-    """What is measured at every stage."""
-
-    n_samples: int = Field(250, ge=10, description="independent samples that the digit classifier judges")
-    n_sweeps: int = Field(100, ge=1, description="Gibbs sweeps before each sample")
-    n_examples: int = Field(10, ge=1, description="samples kept as examples")
-
-
 class StudyConfig(_Settings):
-    """A study with every setting it runs with."""
+    """What every study has: a name, trials, rounds and rules, a machine, how it is trained, pruned and retrained."""
 
     name: str = Field(min_length=1, description="name of the study")
-    kind: Literal["digits"] = Field(description="which built-in procedure runs")
+    kind: str = Field(description="which built-in procedure runs")
     title: str = Field(description="one line for the report")
     size: str = Field(description="which of the file's sizes this is")
     seed: int = Field(0, ge=0)
     trials: int = Field(3, ge=1)
     rounds: int = Field(5, ge=1)
     criteria: tuple[str, ...] = Field(min_length=1)
-    data: DataSettings = DataSettings()
+    threads: int = Field(2, ge=1, description="rules that run at the same time")
     model: ModelSettings
-    pretraining: TrainingSettings
     training: TrainingSettings
     retraining: TrainingSettings
     pruning: PruningSettings
-    importance: ImportanceSampling = ImportanceSampling()
-    evaluation: EvaluationSettings = EvaluationSettings()
+    importance: ImportanceSampling | Literal["exact"] = ImportanceSampling()
 
     @field_validator("criteria")
     @classmethod
@@ -92,6 +75,60 @@ class StudyConfig(_Settings):
     def model_post_init(self, _: Any) -> None:
         """Check what concerns several settings at once."""
         check_fraction(self.pruning.fraction, len(self.model.hidden))
+
+
+class DigitsData(_Settings):
+    """Which digits, and how they are split."""
+
+    dataset: Literal["handwritten-digits"] = "handwritten-digits"
+    test_share: float = Field(0.28, gt=0, lt=1, description="share of images kept for testing; split by seed and trial")
+
+
+class DigitsEvaluation(_Settings):
+    """What is measured at every stage of a digits study."""
+
+    n_samples: int = Field(250, ge=10, description="independent samples that the digit classifier judges")
+    n_sweeps: int = Field(100, ge=1, description="Gibbs sweeps before each sample")
+    n_examples: int = Field(10, ge=1, description="samples kept as examples")
+
+
+class DigitsConfig(StudyConfig):
+    """A digits study with every setting it runs with."""
+
+    kind: Literal["digits"] = "digits"
+    data: DigitsData = DigitsData()
+    pretraining: TrainingSettings
+    evaluation: DigitsEvaluation = DigitsEvaluation()
+
+
+class PatchesData(_Settings):
+    """Which images the patches are cut from, and how many."""
+
+    dataset: Literal["cifar-10-or-photographs", "cifar-10", "photographs"] = Field(
+        "cifar-10-or-photographs", description="CIFAR-10, scikit-learn's two photographs, or the first that is there"
+    )
+    data_dir: str | None = Field(None, description="folder with the data sets")
+    n_train: int = Field(90_000, ge=100, description="training patches of each trial")
+    n_validation: int = Field(20_000, ge=100, description="validation patches of each trial, from other images")
+    radius: float = Field(2.1, gt=0, description="radius of a patch in pixels; 2.1 gives 13 pixels")
+
+
+class PatchesEvaluation(_Settings):
+    """What is measured at every stage of a patches study."""
+
+    n_samples: int = Field(90_000, ge=100, description="independent samples for the sampled log-frequency error")
+
+
+class PatchesConfig(StudyConfig):
+    """A patches study with every setting it runs with."""
+
+    kind: Literal["patches"] = "patches"
+    data: PatchesData = PatchesData()
+    importance: ImportanceSampling | Literal["exact"] = "exact"
+    evaluation: PatchesEvaluation = PatchesEvaluation()
+
+
+_CONFIGS: dict[str, type[StudyConfig]] = {"digits": DigitsConfig, "patches": PatchesConfig}
 
 
 class BuiltInStudy(NamedTuple):
@@ -134,12 +171,16 @@ def load_config(study: str | Path, size: str | None = None, changes: dict[str, A
         content = _merge(content, sizes[chosen]) | {"size": chosen}
     elif size not in (None, content.get("size")):
         raise ValueError(f"study {str(study)!r} has no sizes; leave size out")
+    kind = content.get("kind")
+    if kind not in _CONFIGS:
+        raise ValueError(f"study {str(study)!r}: kind must be one of {', '.join(_CONFIGS)}, got {kind!r}")
+    model = _CONFIGS[kind]
     for name, value in (changes or {}).items():
-        _set(content, name, value)
+        _set(model, content, name, value)
     try:
-        return StudyConfig.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
-        raise ValueError(f"study {str(study)!r}: {one_line(error)}") from error
+        raise ValueError(f"study {str(study)!r}: {_one_line(model, error)}") from error
 
 
 def parse_change(text: str) -> tuple[str, Any]:
@@ -159,7 +200,7 @@ def parse_change(text: str) -> tuple[str, Any]:
         return name.strip(), value.strip()
 
 
-def one_line(error: ValidationError) -> str:
+def _one_line(model: type[BaseModel], error: ValidationError) -> str:
     """All complaints of a validation error in one line, with the names of unknown settings completed to the nearest
     known.
     """
@@ -167,7 +208,7 @@ def one_line(error: ValidationError) -> str:
     for found in error.errors():
         name = ".".join(str(part) for part in found["loc"])
         if found["type"] == "extra_forbidden":
-            complaints.append(f"unknown setting {name!r}{_nearest(name)}")
+            complaints.append(f"unknown setting {name!r}{_nearest(model, name)}")
         elif found["type"] == "missing":
             complaints.append(f"setting {name!r} is missing")
         else:
@@ -202,23 +243,30 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _set(content: dict[str, Any], name: str, value: Any) -> None:
-    if name not in _known_names(StudyConfig):
-        raise ValueError(f"unknown setting {name!r}{_nearest(name)}")
+def _set(model: type[BaseModel], content: dict[str, Any], name: str, value: Any) -> None:
+    if name not in _known_names(model):
+        raise ValueError(f"unknown setting {name!r}{_nearest(model, name)}")
     *tables, last = name.split(".")
     for table in tables:
-        content = content.setdefault(table, {})
+        if not isinstance(content.get(table), dict):
+            content[table] = {}
+        content = content[table]
     content[last] = value
 
 
 def _known_names(model: type[BaseModel], prefix: str = "") -> list[str]:
+    """Dotted names of all settings; a setting that may be a table or a word is known both ways."""
     names = []
     for name, field in model.model_fields.items():
-        nested = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-        names += _known_names(field.annotation, f"{prefix}{name}.") if nested else [f"{prefix}{name}"]
+        kinds = get_args(field.annotation) or (field.annotation,)
+        tables = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        for table in tables:
+            names += _known_names(table, f"{prefix}{name}.")
+        if len(tables) < len(kinds):
+            names.append(f"{prefix}{name}")
     return names
 
 
-def _nearest(name: str) -> str:
-    near = difflib.get_close_matches(name, _known_names(StudyConfig), n=1)
+def _nearest(model: type[BaseModel], name: str) -> str:
+    near = difflib.get_close_matches(name, _known_names(model), n=1)
     return f"; did you mean {near[0]!r}?" if near else "; see the study.toml of any run for all settings"

@@ -15,10 +15,12 @@ from secateur import evaluation, sampling, units
 from secateur.arrays import Keys
 from secateur.datasets import handwritten_digits
 from secateur.machine import Machine, receptive_field_mask
+from secateur.moments import Moments
 from secateur.randomness import child_key
-from secateur.studies.config import StudyConfig
+from secateur.studies.config import DigitsConfig
 from secateur.studies.schema import DIGITS, Variable
-from secateur.training import History, pretrain, train
+from secateur.studies.study import Measured
+from secateur.training import pretrain, train
 from secateur.trials import over_trials, stack
 
 REFERENCES = ("test digits", "random patterns")
@@ -35,7 +37,7 @@ class DigitsStudy:
 
     variables: dict[str, Variable] = DIGITS
 
-    def __init__(self, config: StudyConfig):
+    def __init__(self, config: DigitsConfig):
         self.config = config
         root = jax.random.key(config.seed)
         self.keys = jnp.stack([child_key(root, "trial", trial) for trial in range(config.trials)])
@@ -50,20 +52,23 @@ class DigitsStudy:
         self.judges = [evaluation.fit_classifier(images.train, images.train_labels) for images in self.images]
 
     @property
-    def image_shape(self) -> tuple[int, int]:
-        """Height and width of the images in pixels."""
-        return self.images[0].shape
-
-    @property
     def n_epochs(self) -> int:
         """Epochs of the first training, pretraining included."""
         return self.config.pretraining.n_epochs * len(self.config.model.hidden) + self.config.training.n_epochs
 
     def coords(self) -> dict[str, Any]:
         """Coordinates of the study's own dimensions."""
-        return {"example": np.arange(self.config.evaluation.n_examples), "reference": list(REFERENCES)}
+        return {
+            "example": np.arange(self.config.evaluation.n_examples),
+            "reference": list(REFERENCES),
+            "epoch": np.arange(1, self.config.training.n_epochs + 1),
+        }
 
-    def train(self, on_epoch: Callable[[int], None]) -> tuple[Machine, History]:
+    def attrs(self) -> dict[str, Any]:
+        """Height and width of the images in pixels."""
+        return {"image_shape": self.images[0].shape}
+
+    def train(self, on_epoch: Callable[[int], None]) -> tuple[Machine, Measured]:
         """Greedy pretraining, then joint training of all layers."""
         machine, _ = pretrain(
             self.machine,
@@ -73,7 +78,7 @@ class DigitsStudy:
             record_history=False,
             on_epoch=on_epoch,
         )
-        return train(
+        machine, history = train(
             machine,
             self.visible,
             self.config.training,
@@ -81,8 +86,9 @@ class DigitsStudy:
             validation=self.held_out,
             on_epoch=on_epoch,
         )
+        return machine, {f"training_{name}": values.T for name, values in vars(history).items()}
 
-    def references(self) -> dict[str, np.ndarray]:
+    def once(self, machine: Machine) -> Measured:
         """What the measurements are compared with: raw pixels, test digits, random patterns."""
         pixel_error, quality, diversity = [], [], []
         for trial, images in enumerate(self.images):
@@ -98,23 +104,32 @@ class DigitsStudy:
             "reference_diversity": np.array(diversity),
         }
 
-    def evaluate(self, machine: Machine, keys: Keys) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Measurements of one stage, one value per trial, and example samples ``(trials, examples, pixels)``."""
+    def evaluate(self, machine: Machine, keys: Keys) -> Measured:
+        """Encoding error, quality and diversity of samples."""
         train_features = np.asarray(evaluation.top_layer(machine, self.visible))
         test_features = np.asarray(evaluation.top_layer(machine, self.held_out))
-        settings = self.config.evaluation
-        states, means = map(np.asarray, _visible_samples(machine, keys, settings.n_samples, settings.n_sweeps))
+        samples = np.asarray(self._samples(machine, keys)[0])
         errors, scores = [], []
         for trial, images in enumerate(self.images):
             features = train_features[trial], images.train_labels, test_features[trial], images.test_labels
             errors.append(evaluation.encoding_error(*features))
-            scores.append(evaluation.sample_scores(self.judges[trial], states[trial]))
-        measured = {
+            scores.append(evaluation.sample_scores(self.judges[trial], samples[trial]))
+        return {
             "test_error": np.array(errors),
             "sample_quality": np.array([s.quality for s in scores]),
             "sample_diversity": np.array([s.diversity for s in scores]),
         }
-        return measured, means[:, : settings.n_examples]
+
+    def end_of_round(self, machine: Machine, keys: Keys) -> Measured:
+        """Example samples."""
+        return {"example_sample": np.asarray(self._samples(machine, keys)[1])[:, : self.config.evaluation.n_examples]}
+
+    def _samples(self, machine: Machine, keys: Keys) -> tuple[Array, Array]:
+        return _visible_samples(machine, keys, self.config.evaluation.n_samples, self.config.evaluation.n_sweeps)
+
+    def removal(self, before: Machine, moments: list[Moments], after: Machine) -> Measured:
+        """Nothing: this study does not look at single removals."""
+        return {}
 
     def _first_machine(self, trial: int) -> Machine:
         images, model = self.images[trial], self.config.model

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from secateur import fisher
 from secateur.machine import Machine
 from secateur.moments import Moments
 from secateur.pruning import compact, living_units, model_moments, prune_and_retrain, silent_visible_units
+from secateur.pruning.unit_rules import least_fi_units
 from secateur.randomness import child_key
-from secateur.studies.config import StudyConfig
+from secateur.studies.config import DigitsConfig, PatchesConfig, StudyConfig
 from secateur.studies.digits import DigitsStudy
+from secateur.studies.patches import PatchesStudy
 from secateur.studies.progress import Progress, Silent, Stopwatch
 from secateur.studies.schema import COMMON, STAGES, empty_results
 from secateur.studies.store import StudyFolder, describe_run
+from secateur.studies.study import Measured, Study
 from secateur.trials import unstack
+
+PROCEDURES: dict[type[StudyConfig], Callable[..., Study]] = {DigitsConfig: DigitsStudy, PatchesConfig: PatchesStudy}
+"""The procedure of each kind of study."""
 
 
 def run(
@@ -64,29 +71,36 @@ class _Run:
         self.clock = Stopwatch()
         self.facts = describe_run(config)
         with self.clock.compilations(), self.clock.phase("prepare"):
-            self.study = DigitsStudy(config)
+            self.study: Study = PROCEDURES[type(config)](config)
         self.folder = StudyFolder.create(out, config, overwrite)
         self.results = self._empty()
+        self.stopped = False
 
     def run(self) -> xr.Dataset:
         config, clock = self.config, self.clock
         self.progress.start(self.study.n_epochs + len(config.criteria) * config.rounds * config.retraining.n_epochs)
         with clock.compilations():
             machine = self._train()
-            for criterion in config.criteria:
-                self._prune(machine, criterion)
-                self.folder.write_results(self.results)
+            # Rules are independent: each has its own keys and its own place in the results.
+            with ThreadPoolExecutor(config.threads) as pool:
+                futures = [pool.submit(self._prune, machine, criterion) for criterion in config.criteria]
+                try:
+                    for future in as_completed(futures):
+                        future.result()
+                        self.folder.write_results(self.results)
+                except BaseException:
+                    self.stopped = True
+                    pool.shutdown(cancel_futures=True)
+                    raise
         self._finish()
         return self.results
 
     def _train(self) -> Machine:
         self.progress.describe(f"{self._trials()}: first training")
         with self.clock.phase("train"):
-            machine, history = self.study.train(on_epoch=lambda _: self.progress.advance())
-        for name in ("pseudo_likelihood", "free_energy_gap", "reconstruction_error"):
-            self.results[f"training_{name}"][:] = getattr(history, name).T
+            machine, measured = self.study.train(on_epoch=lambda _: self.progress.advance())
         with self.clock.phase("evaluate"):
-            for name, values in self.study.references().items():
+            for name, values in (measured | self.study.once(machine)).items():
                 self.results[name][:] = values
             self._record(machine, self.config.criteria, 0, STAGES)
         self._save(machine, self.config.criteria[0], 0)
@@ -107,6 +121,8 @@ class _Run:
             zeros=config.pruning.zeros,
         )
         for number in range(1, n_rounds + 1):
+            if self.stopped:  # another rule failed, or the user interrupted
+                return
             self.progress.describe(f"{self._trials()}: {criterion}, round {number} of {n_rounds}")
             with self.clock.phase("prune and retrain"):
                 done = next(rounds)
@@ -115,6 +131,7 @@ class _Run:
                 self._record(done.retrained, (criterion,), number, ("retrained",))
                 # Importance was measured at the start of this round, from the machine of the round before.
                 self._information(machine, done.moments, criterion, number - 1)
+                self._write(self.study.removal(machine, done.moments, done.pruned), (criterion,), number)
             machine = done.retrained
             self._save(machine, criterion, number)
             self.progress.advance(config.retraining.n_epochs)
@@ -123,35 +140,40 @@ class _Run:
             self._information(machine, moments, criterion, n_rounds)
 
     def _record(self, machine: Machine, criteria: tuple[str, ...], number: int, stages: tuple[str, ...]) -> None:
-        """Write the measurements of one stage of a round into the results."""
+        """Write the measurements of a machine into the results, at one stage of a round or at several equal ones."""
         masks = [[np.asarray(m) for m in one.masks] for one in unstack(machine)]
         structure = {
             "n_synapses": np.array([[m.sum() for m in one] for one in masks]),
             "n_units": np.array([[alive.sum() for alive in living_units(one)] for one in masks]),
             "lost_pixel": np.array([silent_visible_units(one) for one in masks]),
         }
-        for stage in stages:
-            keys = child_key(self.study.keys, "evaluation", *criteria, number, stage)
-            measured, structure["example_sample"] = self.study.evaluate(machine, keys)
-            for criterion in criteria:
-                for name, values in measured.items():
-                    self._at(name, criterion, number)[:, STAGES.index(stage)] = values
+        keys = child_key(self.study.keys, "evaluation", *criteria, number, stages[-1])
+        measured = self.study.evaluate(machine, keys)
         for criterion in criteria:
-            for name, values in structure.items():
+            for name, values in measured.items():
+                for stage in stages:
+                    self._at(name, criterion, number)[:, STAGES.index(stage)] = values
+        kept = self.study.end_of_round(machine, keys) if stages[-1] == STAGES[-1] else {}
+        self._write(structure | kept, criteria, number)
+
+    def _write(self, measured: Measured, criteria: tuple[str, ...], number: int) -> None:
+        for criterion in criteria:
+            for name, values in measured.items():
                 self._at(name, criterion, number)[:] = values
 
-    def _information(self, machine: Machine, moments: Moments, criterion: str, number: int) -> None:
+    def _information(self, machine: Machine, moments: list[Moments], criterion: str, number: int) -> None:
         """Write the mean information of every living first-layer unit's synapses into the results."""
-        assert moments.diagnostics is not None  # sampled, never exact, in this study
-        self._at("effective_sample_size", criterion, number)[:] = moments.diagnostics.effective_sample_size
-        self._at("split_r_hat", criterion, number)[:] = moments.diagnostics.split_r_hat
-        for trial, (one, its_moments) in enumerate(zip(unstack(machine), unstack(moments), strict=True)):
-            information = fisher.variance(one, its_moments)
-            totals = np.asarray(information[0].sum(axis=0) + information[1].sum(axis=1))
-            counts = np.asarray(one.masks[0].sum(axis=0) + one.masks[1].sum(axis=1))
+        each = zip(unstack(machine), moments, strict=True)
+        for trial, (one, its_moments) in enumerate(each):
+            mixing = its_moments.diagnostics
+            exact = mixing is None
+            sample_size = np.inf if exact else mixing.effective_sample_size
+            self._at("effective_sample_size", criterion, number)[trial] = sample_size
+            self._at("split_r_hat", criterion, number)[trial] = 1.0 if exact else mixing.split_r_hat
+            information = least_fi_units(one, its_moments, self.study.keys[trial])[0]
             alive = living_units([np.asarray(m) for m in one.masks])[1]
-            values = np.where(alive, totals / np.maximum(counts, 1), np.nan)
-            self._at("unit_information", criterion, number)[trial, np.asarray(one.unit_indices[1])] = values
+            units = np.asarray(one.unit_indices[1])
+            self._at("unit_information", criterion, number)[trial, units] = np.where(alive, information, np.nan)
 
     def _save(self, machine: Machine, criterion: str, number: int) -> None:
         with self.clock.phase("write"):
@@ -191,14 +213,12 @@ class _Run:
             "layer": np.arange(len(layer_sizes)),
             "pixel": np.arange(layer_sizes[0]),
             "unit": np.arange(layer_sizes[1]),
-            "epoch": np.arange(1, config.training.n_epochs + 1),
         }
         attrs = {
             "title": config.title,
             "study": config.name,
             "size": config.size,
             "seed": config.seed,
-            "image_shape": study.image_shape,
             "Conventions": "CF-1.11",
         }
-        return empty_results(COMMON | study.variables, coords | study.coords(), attrs)
+        return empty_results(COMMON | study.variables, coords | study.coords(), attrs | study.attrs())

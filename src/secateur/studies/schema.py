@@ -30,15 +30,15 @@ COMMON: dict[str, Variable] = {
     ),
     "effective_sample_size": Variable(_ROUND, "1", "effective number of model states behind unit_information"),
     "split_r_hat": Variable(_ROUND, "1", "split R-hat of the energy of the chains behind unit_information"),
+}
+"""Variables of every study. Round 0 is the trained machine before any pruning, equal at both stages."""
+
+DIGITS: dict[str, Variable] = {
     "training_pseudo_likelihood": Variable(
         ("trial", "epoch"), "nat", "log pseudo-likelihood per image, first training"
     ),
     "training_free_energy_gap": Variable(("trial", "epoch"), "nat", "free energy of test minus training images"),
     "training_reconstruction_error": Variable(("trial", "epoch"), "1", "mean absolute reconstruction error"),
-}
-"""Variables of every study. Round 0 is the trained machine before any pruning, equal at both stages."""
-
-DIGITS: dict[str, Variable] = {
     "test_error": Variable(_STAGE, "1", "share of test digits misread from the top layer by logistic regression"),
     "sample_quality": Variable(_STAGE, "1", "mean winning probability of a digit classifier on model samples"),
     "sample_diversity": Variable(_STAGE, "nat", "entropy of the classes a digit classifier sees in model samples"),
@@ -54,6 +54,32 @@ DIGITS: dict[str, Variable] = {
     ),
 }
 """Variables of the digits study."""
+
+PATCHES: dict[str, Variable] = {
+    "kl_divergence": Variable(_STAGE, "nat", "exact KL divergence of the model from the training patches"),
+    "test_log_likelihood": Variable(_STAGE, "nat", "exact mean log-likelihood per validation patch"),
+    "log_frequency_error": Variable(
+        (*_STAGE, "estimate"),
+        "nat",
+        "mean |log model frequency - log data frequency| over the different training patches",
+    ),
+    "log_frequency_difference": Variable(
+        (*_STAGE, "estimate", "frequency"), "nat", "mean log model frequency - log data frequency, by data frequency"
+    ),
+    "unseen_share": Variable(_STAGE, "1", "share of the different training patches that are absent from the samples"),
+    "rank_correlation": Variable((*_ROUND, "pair"), "1", "Spearman correlation of two importances over synapses"),
+    "elimination_probability": Variable(
+        (*_ROUND, "quantity", "decile"), "1", "share of synapses removed, by deciles of a quantity before removal"
+    ),
+    "quantity_mean": Variable((*_ROUND, "quantity", "decile"), "1", "mean of the quantity in each decile"),
+    "patch_entropy": Variable(("trial",), "nat", "entropy of the training patches' frequencies"),
+    "eigenvalue": Variable(
+        ("trial", "index"), "nat2", "eigenvalues of the trained machine's Fisher information matrix"
+    ),
+    "population_count": Variable(("trial", "distribution", "count"), "1", "probability of the number of bright pixels"),
+    "rank_frequency": Variable(("trial", "distribution", "rank"), "1", "probabilities of all patterns, largest first"),
+}
+"""Variables of the patches study; everything exact but what its name calls sampled."""
 
 
 def empty_results(variables: dict[str, Variable], coords: dict[str, Any], attrs: dict[str, Any]) -> xr.Dataset:

@@ -1,0 +1,63 @@
+"""What a study's procedure offers to the runner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Array
+
+from secateur.arrays import Keys
+from secateur.machine import Machine
+from secateur.moments import Moments
+from secateur.studies.schema import Variable
+
+Measured = dict[str, np.ndarray]
+"""Values by name of a variable, trial first."""
+
+
+class Study(Protocol):
+    """Data, first machines and measurements of one kind of study; all trials are stacked.
+
+    Attributes
+    ----------
+    variables
+        The study's own variables in the results.
+    keys
+        One key per trial.
+    machine
+        The untrained machines.
+    visible
+        Training rows, ``(trials, rows, n_0)``.
+    """
+
+    variables: dict[str, Variable]
+    keys: Keys
+    machine: Machine
+    visible: Array
+
+    @property
+    def n_epochs(self) -> int:
+        """Epochs of the first training."""
+
+    def coords(self) -> dict[str, Any]:
+        """Coordinates of the study's own dimensions."""
+
+    def attrs(self) -> dict[str, Any]:
+        """Facts about the data, for the results."""
+
+    def train(self, on_epoch: Callable[[int], None]) -> tuple[Machine, Measured]:
+        """The trained machines and what was measured during training."""
+
+    def once(self, machine: Machine) -> Measured:
+        """What is measured once, of the data and of the trained machine."""
+
+    def evaluate(self, machine: Machine, keys: Keys) -> Measured:
+        """What is measured of a machine at every stage."""
+
+    def end_of_round(self, machine: Machine, keys: Keys) -> Measured:
+        """What is measured of a machine at the end of a round only."""
+
+    def removal(self, before: Machine, moments: list[Moments], after: Machine) -> Measured:
+        """What is measured of a removal: the machine before, its moments, the machine after."""
