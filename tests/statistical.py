@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 from scipy import stats
+
 from secateur import sampling
 from secateur.machine import Machine
 from secateur.moments import N_GROUPS, Moments

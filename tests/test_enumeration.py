@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from brute_force import BruteForce
 from scipy.special import logsumexp
+
+from brute_force import BruteForce
 from secateur import enumeration
 from secateur.machine import Machine, Parameters
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from brute_force import BruteForce
 from secateur import likelihood, mean_field
 from secateur.likelihood import LogPartition

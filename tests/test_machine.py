@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 from brute_force import BruteForce
 from secateur.machine import Machine, receptive_field_mask
 
@@ -49,7 +50,7 @@ def test_weights_of_absent_synapses_are_zero(dbm):
         return [np.asarray(w)[~np.asarray(m)] for w, m in zip(machine.weights, machine.masks, strict=True)]
 
     changed = dbm.with_parameters(jax.tree.map(lambda a: a + 1, dbm.parameters))
-    fewer = dbm.with_masks([np.tri(*m.shape, dtype=bool) for m in dbm.masks])
+    fewer = dbm.with_masks([np.tri(*m.shape).astype(bool) for m in dbm.masks])
     for machine in (dbm, changed, fewer):
         assert sum(w.size for w in absent_weights(machine)) > 0
         for weights in absent_weights(machine):

@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from brute_force import BruteForce
 from scipy import stats
+
+from brute_force import BruteForce
 from secateur import sampling
 from secateur.machine import Machine
 from secateur.moments import Moments, Statistics

@@ -117,7 +117,7 @@ def standard_errors(per_group: Statistics, n_rows: int) -> Statistics:
     shares = _group_sizes(n_rows).astype(np.float32) / n_rows
     correction = len(shares) / (len(shares) - 1)
 
-    def error(means: Float[AnyArray, groups * shape], centre: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*shape"]:
+    def error(means: Float[AnyArray, "groups ..."], centre: Float[AnyArray, "*shape"]) -> Float[AnyArray, "*shape"]:
         return jnp.sqrt(correction * jnp.tensordot(shares**2, (means - centre[None]) ** 2, axes=1))
 
     return jax.tree.map(error, per_group, overall_mean(per_group, n_rows))

@@ -29,9 +29,9 @@ class History:
         NaN without held-out rows.
     """
 
-    reconstruction_error: Float[np.ndarray, epochs * trials]
-    pseudo_likelihood: Float[np.ndarray, epochs * trials]
-    free_energy_gap: Float[np.ndarray, epochs * trials]
+    reconstruction_error: Float[np.ndarray, "epochs ..."]
+    pseudo_likelihood: Float[np.ndarray, "epochs ..."]
+    free_energy_gap: Float[np.ndarray, "epochs ..."]
 
     @classmethod
     def of_epochs(cls, epochs: list[dict[str, np.ndarray]]) -> History:

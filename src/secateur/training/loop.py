@@ -188,7 +188,8 @@ def _update(
     if settings.sparsity_target is not None:
         pull = gradients.sparsity_gradient(machine, positive, settings.sparsity_target)
         ascent = jax.tree.map(lambda g, p: g + settings.sparsity_strength * p, ascent, pull)
-    direction, optimizer_state = settings.transformation().update(ascent, state.optimizer_state, machine.parameters)
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes its step count with floats
+        direction, optimizer_state = settings.transformation().update(ascent, state.optimizer_state)
     parameters = optax.apply_updates(machine.parameters, jax.tree.map(lambda d: rate * d, direction))
     if settings.max_norm is not None:
         parameters = parameters._replace(weights=tuple(_limit_norm(w, settings.max_norm) for w in parameters.weights))

@@ -9,7 +9,8 @@ import numpy as np
 import optax
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-LearningRate = Annotated[tuple[float, float], BeforeValidator(lambda v: (v, v) if isinstance(v, Real) else v)]
+_Rate = Annotated[float, Field(gt=0)]
+LearningRate = Annotated[tuple[_Rate, _Rate], BeforeValidator(lambda v: (v, v) if isinstance(v, Real) else v)]
 """First and last learning rate; a single number keeps it constant."""
 
 
@@ -55,7 +56,7 @@ class TrainingSettings(BaseModel):
             schedule = optax.cosine_decay_schedule(first, steps, alpha=last / first)
         else:
             schedule = optax.exponential_decay(first, steps, last / first)
-        return np.asarray(schedule(np.arange(n_updates)), np.float32)
+        return np.asarray(schedule(np.arange(n_updates, dtype=np.float32)), np.float32)
 
     def transformation(self) -> optax.GradientTransformation:
         """The optax transformation of the gradient, before the learning rate."""
