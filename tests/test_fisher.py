@@ -94,7 +94,7 @@ def test_silent_and_saturated_units_carry_no_heuristic_information():
 @with_twins
 @pytest.mark.parametrize("rule", [fisher.variance, fisher.heuristic])
 def test_sampled_information_lies_within_its_errors(machine, rule, fault):
-    """The delta method takes the two rates of a synapse for independent, hence a margin of sqrt(2) for the heuristic."""
+    """The delta method takes the two rates of a synapse for independent, hence the margin of sqrt(2)."""
     found = rule(machine, sampled_moments(FAULTS[fault](machine)))
     exact = rule(machine, "exact")
     margin = np.float32(math.sqrt(2) if rule is fisher.heuristic else 1)
@@ -143,8 +143,8 @@ def test_states_and_their_moments_are_the_same_source(rbm):
 def test_sources_that_do_not_fit_are_refused(rbm):
     other = tuple(np.zeros((8, n), np.float32) for n in (5, 3))
     message = (
-        "states must have one array per layer with widths (5, 4), got (5, 3); draw them from this machine, not from the "
-        "one before pruning"
+        "states must have one array per layer with widths (5, 4), got (5, 3); draw them from this machine, not from "
+        "the one before pruning"
     )
     moments = Moments.exact(Statistics((np.zeros(5), np.zeros(3)), (np.zeros((5, 3)),)))
     for source in (other, moments):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,7 +41,7 @@ def _arrays(machine: Machine) -> list[np.ndarray]:
     return [np.asarray(a) for a in jax.tree.leaves(machine.parameters)]
 
 
-METHODS = {
+METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "CD-1 of an RBM": ("rbm", {"method": "cd"}),
     "persistent chains of an RBM": ("rbm", {"method": "pcd", "momentum": 0.5}),
     "joint training of a DBM": ("dbm-2-hidden", {"method": "pcd", "n_sweeps": 2, "optimizer": "adam"}),
@@ -64,7 +66,7 @@ def test_training_raises_the_exact_log_likelihood(method, direction):
     assert gain > 0.05 if direction == "up the gradient" else gain < -0.05
 
 
-MASKED = {
+MASKED: dict[str, tuple[str, dict[str, Any]]] = {
     "momentum, weight decay and max-norm": ("rbm", {"momentum": 0.9, "l2": 0.01, "max_norm": 1.3}),
     "adam, sparsity and centring": (
         "dbm-2-hidden",
@@ -204,8 +206,8 @@ def test_divergence_is_told_and_the_machine_given_stays_usable(rbm, n_trials):
     with pytest.raises(TrainingDiverged) as error:
         train(machine, rows, settings, KEY, record_history=False)
     assert str(error.value) == (
-        f"parameters{where} became NaN or infinite in epoch {epoch}; the likely cause is a learning rate too large for this "
-        f"machine ({settings.learning_rate[0]:g} at the start): lower it or set max_norm (6 is usual)"
+        f"parameters{where} became NaN or infinite in epoch {epoch}; the likely cause is a learning rate too large for "
+        f"this machine ({settings.learning_rate[0]:g} at the start): lower it or set max_norm (6 is usual)"
     )
     assert all(np.isfinite(a).all() for a in _arrays(machine))
 

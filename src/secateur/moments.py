@@ -73,7 +73,8 @@ class Moments(eqx.Module):
         if n_rows < 2:
             raise ValueError(f"states must have at least 2 rows for a standard error, got {n_rows}; draw more states")
         diagnostics = MixingDiagnostics(jnp.asarray(float(n_rows)), jnp.asarray(jnp.nan), n_rows, 1, 0)
-        return cls(*_mean_and_errors(states), diagnostics)
+        mean, errors = _mean_and_errors(states)
+        return cls(mean, errors, diagnostics)
 
 
 def mean_statistics(states: States) -> Statistics:

@@ -77,7 +77,7 @@ def remove_dead_units(masks: Sequence[Bool[np.ndarray, "_lower _upper"]]) -> Mas
 
 def living_units(masks: Sequence[Bool[np.ndarray, "_lower _upper"]]) -> tuple[Bool[np.ndarray, " _units"], ...]:
     """Per layer which units have synapses on all of their sides; all visible units count as living."""
-    alive = [np.ones(masks[0].shape[0], dtype=bool)]
+    alive: list[np.ndarray] = [np.ones(masks[0].shape[0], dtype=bool)]
     for layer in range(1, len(masks) + 1):
         from_below = np.asarray(masks[layer - 1]).any(axis=0)
         alive.append(from_below & np.asarray(masks[layer]).any(axis=1) if layer < len(masks) else from_below)
@@ -86,7 +86,7 @@ def living_units(masks: Sequence[Bool[np.ndarray, "_lower _upper"]]) -> tuple[Bo
 
 def silent_visible_units(masks: Sequence[Bool[np.ndarray, "_lower _upper"]]) -> Bool[np.ndarray, " visible"]:
     """Visible units that have lost all synapses (the paper's lost pixels); they stay in the model with their bias."""
-    return ~np.asarray(masks[0]).any(axis=1)
+    return ~np.any(masks[0], axis=1)
 
 
 def compact(machine: Machine) -> Machine:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from secateur import units
 from secateur.arrays import AnyArray, Keys
@@ -42,7 +42,8 @@ def pretrain(
     settings = settings.model_copy(update={"method": "cd"})
     n_matrices = len(machine.weights)
     keys = keys_for(machine, key)
-    weights, biases, histories = [], [[] for _ in range(n_matrices + 1)], []
+    weights, histories = [], []
+    biases: list[list[Array]] = [[] for _ in range(n_matrices + 1)]
     data, lower_bias = visible, machine.biases[0]
     for matrix in range(n_matrices):
         up = 2.0 if matrix < n_matrices - 1 else 1.0
