@@ -79,8 +79,8 @@ def living_units(masks: Sequence[Bool[np.ndarray, "_lower _upper"]]) -> tuple[Bo
     """Per layer which units have synapses on all of their sides; all visible units count as living."""
     alive: list[np.ndarray] = [np.ones(masks[0].shape[0], dtype=bool)]
     for layer in range(1, len(masks) + 1):
-        from_below = np.asarray(masks[layer - 1]).any(axis=0)
-        alive.append(from_below & np.asarray(masks[layer]).any(axis=1) if layer < len(masks) else from_below)
+        from_below = np.any(masks[layer - 1], axis=0)
+        alive.append(from_below & np.any(masks[layer], axis=1) if layer < len(masks) else from_below)
     return tuple(alive)
 
 
