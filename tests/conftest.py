@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hypothesis
 import jax
 import numpy as np
 import pytest
@@ -12,6 +13,10 @@ from jaxtyping import install_import_hook
 install_import_hook("secateur", "runtime_types.checked")
 
 from secateur.machine import Machine  # noqa: E402
+
+# The same examples in every run, and no limit of time that a busy computer would break.
+hypothesis.settings.register_profile("secateur", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("secateur")
 
 LAYER_SIZES = {"rbm": (5, 4), "dbm-2-hidden": (4, 3, 5), "dbm-3-hidden": (3, 4, 2, 3)}
 

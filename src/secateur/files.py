@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -23,7 +24,7 @@ def save_machine(machine: Machine, path: str | os.PathLike[str], lineage: dict[s
     """Write a machine to a safetensors file.
 
     The file holds ``weights.l``, ``biases.l``, ``masks.l`` and ``unit_indices.l`` for every layer ``l``; its header a
-    JSON text under ``secateur`` with the format version, layer sizes and lineage.
+    JSON text under ``secateur`` with the format version, layer sizes, lineage and a checksum of everything.
 
     Parameters
     ----------
@@ -45,6 +46,7 @@ def save_machine(machine: Machine, path: str | os.PathLike[str], lineage: dict[s
         "original_layer_sizes": machine.original_layer_sizes,
         "lineage": lineage or {},
     }
+    header["sha256"] = _checksum(arrays, header)
     write_atomically(
         path, lambda temporary: temporary.write_bytes(save(arrays, metadata={"secateur": json.dumps(header)}))
     )
@@ -77,6 +79,8 @@ def _read(path: Path) -> tuple[Machine, dict[str, Any]]:
             f"{path} is not a readable safetensors file ({error}); it is damaged or of another kind"
         ) from error
     header = _header(content, path)
+    if header.get("sha256") != _checksum(arrays, header):
+        raise ValueError(f"{path} is damaged (its checksum does not match); restore it from a copy or make it again")
     n_layers = len(header["layer_sizes"])
     try:
         machine = Machine(
@@ -114,6 +118,16 @@ def _header(content: bytes, path: Path) -> dict[str, Any]:
     if not sizes_fit or not isinstance(header.get("lineage"), dict):
         raise ValueError(f"{path} has a damaged header; write it again with save_machine")
     return header
+
+
+def _checksum(arrays: dict[str, np.ndarray], header: dict[str, Any]) -> str:
+    """SHA-256 of the arrays and of the header without its checksum; safetensors itself notices no changed weight."""
+    described = {name: value for name, value in header.items() if name != "sha256"}
+    checksum = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        checksum.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        checksum.update(np.ascontiguousarray(array).tobytes())
+    return checksum.hexdigest()
 
 
 def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> None:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, PRNGKeyArray
 
+from secateur.arrays import AnyArray
 from secateur.machine import Machine
 
 Zeros = Literal["all", "fraction"]
@@ -75,8 +76,9 @@ def remove_dead_units(masks: Sequence[Bool[np.ndarray, "_lower _upper"]]) -> Mas
             return tuple(masks)
 
 
-def living_units(masks: Sequence[Bool[np.ndarray, "_lower _upper"]]) -> tuple[Bool[np.ndarray, " _units"], ...]:
+def living_units(masks: Sequence[Bool[AnyArray, "_lower _upper"]]) -> tuple[Bool[np.ndarray, " _units"], ...]:
     """Per layer which units have synapses on all of their sides; all visible units count as living."""
+    masks = [np.asarray(m) for m in masks]
     alive: list[np.ndarray] = [np.ones(masks[0].shape[0], dtype=bool)]
     for layer in range(1, len(masks) + 1):
         from_below = np.any(masks[layer - 1], axis=0)
@@ -84,9 +86,9 @@ def living_units(masks: Sequence[Bool[np.ndarray, "_lower _upper"]]) -> tuple[Bo
     return tuple(alive)
 
 
-def silent_visible_units(masks: Sequence[Bool[np.ndarray, "_lower _upper"]]) -> Bool[np.ndarray, " visible"]:
+def silent_visible_units(masks: Sequence[Bool[AnyArray, "_lower _upper"]]) -> Bool[np.ndarray, " visible"]:
     """Visible units that have lost all synapses (the paper's lost pixels); they stay in the model with their bias."""
-    return ~np.any(masks[0], axis=1)
+    return ~np.any(np.asarray(masks[0]), axis=1)
 
 
 def compact(machine: Machine) -> Machine:
