@@ -4,9 +4,9 @@ import subprocess
 import sys
 
 import pytest
-from study_settings import TINY
 
 from secateur import cli
+from study_settings import TINY
 
 SETTINGS = [
     argument
@@ -47,6 +47,16 @@ def test_studies_are_listed_with_their_sizes(monkeypatch, capsys):
     code, stdout, _ = call(monkeypatch, capsys, "studies")
     assert code == 0
     assert "digits" in stdout and "quick" in stdout
+
+
+def test_data_are_listed_and_checked(monkeypatch, capsys, tmp_path):
+    code, stdout, _ = call(monkeypatch, capsys, "data", "list", "--data-dir", tmp_path)
+    assert code == 0 and "mnist" in stdout and "cifar-10" in stdout and "not found here" in stdout
+    code, stdout, stderr = call(monkeypatch, capsys, "data", "check", "mnist", "--data-dir", tmp_path)
+    assert code == 1 and "missing" in stdout
+    assert "mnist is missing or damaged; get it with 'secateur data fetch mnist' or say --data-dir" in stderr
+    code, _, stderr = call(monkeypatch, capsys, "data", "check", "minst", "--data-dir", tmp_path)
+    assert code == 2 and "minst" in stderr and stderr.count("\n") == 1
 
 
 def test_version(monkeypatch, capsys):
@@ -96,6 +106,15 @@ def test_diverging_training_ends_with_code_1_and_names_the_remedy(monkeypatch, c
 
 
 def test_help_is_light():
-    code = "import sys; sys.argv = ['secateur', '--help']\nfrom secateur.cli import app\ntry: app()\nexcept SystemExit: pass\n"
-    code += "heavy = {'jax', 'numpy', 'sklearn', 'matplotlib', 'xarray', 'pydantic'} & set(sys.modules); assert not heavy, heavy"
+    code = """
+import sys
+sys.argv = ["secateur", "--help"]
+from secateur.cli import app
+try:
+    app()
+except SystemExit:
+    pass
+heavy = {"jax", "numpy", "sklearn", "matplotlib", "xarray", "pydantic"} & set(sys.modules)
+assert not heavy, heavy
+"""
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

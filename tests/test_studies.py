@@ -3,12 +3,12 @@ import json
 import numpy as np
 import pytest
 import xarray as xr
-from study_settings import TINY
 
 import secateur as sc
-from secateur.pruning import number_to_remove
+from secateur.pruning import criteria, number_to_remove
 from secateur.studies import StudyFolder, load_config
 from secateur.studies.progress import Silent
+from study_settings import TINY
 
 
 class Watcher(Silent):
@@ -114,6 +114,22 @@ def test_settings_that_do_not_fit_the_data_write_nothing(tmp_path):
     with pytest.raises(ValueError, match=r"model\.hidden\[0\] must be 64 with receptive fields .* got 60"):
         sc.studies.run(config, out)
     assert not out.exists()
+
+
+def test_a_users_rule_runs_by_name_and_its_report_needs_no_rule(tmp_path, monkeypatch):
+    monkeypatch.setattr(criteria, "RULES", dict(criteria.RULES))
+    sc.pruning.register("strong-and-busy", lambda synapses: abs(synapses.weights) * synapses.rates_post[None, :])
+    settings = TINY | {"criteria": ["strong-and-busy"], "rounds": 1}
+    results = sc.studies.run(load_config("digits", "quick", settings), tmp_path / "own")
+    assert results.n_synapses.sel(round=1).max() < results.n_synapses.sel(round=0).max()
+    monkeypatch.undo()
+    assert StudyFolder.open(tmp_path / "own").config.criteria == ("strong-and-busy",)
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", "-x", "a b"])
+def test_names_of_rules_cannot_leave_the_folder(name):
+    with pytest.raises(ValueError, match=r"criterion name must be letters, digits and _ \. : -"):
+        sc.pruning.register(name, lambda synapses: synapses.weights)
 
 
 def test_opening_a_folder_without_a_study_says_what_is_missing(tmp_path):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from secateur.datasets.fetch import FileCheck
     from secateur.studies.config import StudyConfig
 
 app = typer.Typer(
@@ -50,6 +51,7 @@ def run_study(
     criteria: Annotated[str | None, typer.Option(help="Pruning rules, separated by commas.")] = None,
     rounds: Annotated[int | None, typer.Option(help="Rounds of pruning.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder with the data sets.")] = None,
     change: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. training.n_epochs=3.")
     ] = None,
@@ -58,7 +60,13 @@ def run_study(
     """Run a study: train, then prune and retrain by every rule; results, figures and a report."""
     from secateur.studies.config import load_config, parse_change
 
-    given = {"trials": trials, "criteria": _names(criteria), "rounds": rounds, "seed": seed}
+    given = {
+        "trials": trials,
+        "criteria": _names(criteria),
+        "rounds": rounds,
+        "seed": seed,
+        "data.data_dir": None if data_dir is None else str(data_dir),
+    }
     changes = {name: value for name, value in given.items() if value is not None}
     changes |= dict(parse_change(text) for text in change or [])
     config = load_config(study, size, changes)
@@ -82,6 +90,49 @@ def studies() -> None:
         typer.echo(f"{name:10} {study.title} (sizes: {', '.join(study.sizes)})")
 
 
+data_commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Find, fetch and check the data sets.")
+app.add_typer(data_commands, name="data")
+DataDir = Annotated[
+    Path | None, typer.Option(help="Folder with the data sets. [default: SECATEUR_DATA_DIR, else the user's cache]")
+]
+
+
+@data_commands.command("list")
+def list_data(data_dir: DataDir = None) -> None:
+    """List the data sets, where they come from and where they were found."""
+    from secateur.datasets import list_datasets
+
+    for row in list_datasets(data_dir):
+        typer.echo(f"{row.name:10} {row.description}; from {row.url}; {row.place or 'not found here'}")
+
+
+@data_commands.command("fetch")
+def fetch_data(name: Annotated[str, typer.Argument(help="Name of a data set.")], data_dir: DataDir = None) -> None:
+    """Download a data set and verify it; what an interrupted download left is used."""
+    from secateur import datasets
+    from secateur.terminal import watch_download
+
+    with watch_download(name) as progress:
+        rows = datasets.fetch(name, data_dir, progress)
+    _show_checks(rows)
+
+
+@data_commands.command("check")
+def check_data(name: Annotated[str, typer.Argument(help="Name of a data set.")], data_dir: DataDir = None) -> None:
+    """Verify the files of a data set by their content."""
+    from secateur import datasets
+
+    _show_checks(datasets.check(name, data_dir))
+
+
+def _show_checks(rows: list[FileCheck]) -> None:
+    for row in rows:
+        typer.echo(f"{row.state:12} {row.path or row.file}: {row.detail}")
+    name = rows[0].dataset
+    if any(row.state == "damaged" for row in rows) or not any(row.ok for row in rows):
+        raise OSError(f"{name} is missing or damaged; get it with 'secateur data fetch {name}' or say --data-dir")
+
+
 def main() -> None:
     """Run the command line; every foreseen failure ends with one line and an exit code."""
     sys.exit(_exit_code())
@@ -97,10 +148,12 @@ def _exit_code() -> int:
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 1)
     except Exception as error:
-        if not hasattr(
-            error, "format_message"
-        ):  # a usage error of the command-line parser has it; anything else is a bug
+        # Usage errors of the command-line parser bring their message; anything else is a bug and keeps its traceback.
+        if not hasattr(error, "format_message"):
             raise
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message(), file=sys.stderr)
+            return 2
         return _fail(error.format_message(), 2)
 
 

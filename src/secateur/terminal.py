@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from secateur.studies.progress import Progress as StudyProgress
 
@@ -22,6 +30,18 @@ def watch() -> Iterator[StudyProgress]:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console) as bar:
         yield _Bar(bar)
+
+
+@contextmanager
+def watch_download(name: str) -> Iterator[Callable[[str, int, int | None], None] | None]:
+    """Progress of downloads on a terminal while a ``with`` block runs; nothing when output is not a terminal."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield None
+        return
+    with Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=console) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda file, done, total: bar.update(task, description=file, completed=done, total=total)
 
 
 class _Bar:

@@ -8,6 +8,7 @@ importance is exactly zero carries nothing (see the zero rule in :mod:`secateur.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -89,10 +90,14 @@ RULES: dict[str, Rule] = {
 """Local rules by the name a user types."""
 
 
-WHOLE_MACHINE_RULES: dict[str, Callable[[Machine, Source, PRNGKeyArray], tuple[AnyArray, ...]]] = {
+WHOLE_MACHINE_RULES: dict[str, Callable[..., tuple[AnyArray, ...]]] = {
     "eigenvector-fi": fisher.leading_eigenvector_importance,
 }
 """Rules that need more than a synapse can see: functions of machine, source and key."""
+
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
+"""What the name of a criterion may look like."""
 
 
 def register(name: str, rule: Rule) -> None:
@@ -101,8 +106,10 @@ def register(name: str, rule: Rule) -> None:
     Raises
     ------
     ValueError
-        If the name is taken.
+        If the name is taken, or is not made of letters, digits and ``_ . : -`` (names become folder names).
     """
+    if not NAME.fullmatch(name):
+        raise ValueError(f"criterion name must be letters, digits and _ . : - (a letter or digit first), got {name!r}")
     if name in criterion_names():
         raise ValueError(f"criterion {name!r} is already registered; choose another name")
     RULES[name] = rule

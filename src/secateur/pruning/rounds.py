@@ -107,7 +107,7 @@ def prune_and_retrain(
         round_keys = child_key(keys, "round", number)
         key_importance, key_removal = child_key(round_keys, "importance"), child_key(round_keys, "removal")
         moments = model_moments(machine, how, key_importance)
-        sources = moments
+        sources: Sequence[Source] = moments
         if isinstance(criterion, str) and criterion in WHOLE_MACHINE_RULES:
             sources = _whole_states(machine, how, child_key(round_keys, "states"))
         pruned = _remove(machine, sources, criterion, fraction, key_removal, zeros)

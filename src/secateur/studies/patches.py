@@ -183,7 +183,7 @@ class PatchesStudy:
 def _cut_patches(config: PatchesConfig) -> list[Patches]:
     """Patches of every trial, each with its own draw of images."""
     data = config.data
-    sizes = {"radius": data.radius, "n_train": data.n_train, "n_validation": data.n_validation}
+    sizes: dict[str, Any] = {"radius": data.radius, "n_train": data.n_train, "n_validation": data.n_validation}
     seeds = [config.seed + 1000 * trial for trial in range(config.trials)]
     if data.dataset != "photographs":
         try:

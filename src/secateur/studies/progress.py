@@ -64,9 +64,9 @@ class Stopwatch:
     def compilations(self) -> Iterator[None]:
         """Count compilations while a ``with`` block runs."""
 
-        def listen(event: str, seconds: float, **_: object) -> None:
+        def listen(event: str, duration_secs: float, **_: str | int) -> None:
             if event.startswith("/jax/core/compile/"):
-                self.compile_seconds += seconds
+                self.compile_seconds += duration_secs
                 self.n_compilations += event.endswith("backend_compile_duration")
 
         jax.monitoring.register_event_duration_secs_listener(listen)

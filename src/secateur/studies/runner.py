@@ -166,10 +166,9 @@ class _Run:
         each = zip(unstack(machine), moments, strict=True)
         for trial, (one, its_moments) in enumerate(each):
             mixing = its_moments.diagnostics
-            exact = mixing is None
-            sample_size = np.inf if exact else mixing.effective_sample_size
+            sample_size, r_hat = (np.inf, 1.0) if mixing is None else (mixing.effective_sample_size, mixing.split_r_hat)
             self._at("effective_sample_size", criterion, number)[trial] = sample_size
-            self._at("split_r_hat", criterion, number)[trial] = 1.0 if exact else mixing.split_r_hat
+            self._at("split_r_hat", criterion, number)[trial] = r_hat
             information = least_fi_units(one, its_moments, self.study.keys[trial])[0]
             alive = living_units([np.asarray(m) for m in one.masks])[1]
             units = np.asarray(one.unit_indices[1])

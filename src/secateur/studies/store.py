@@ -80,7 +80,7 @@ class StudyFolder:
     @property
     def config(self) -> StudyConfig:
         """The settings the study ran with."""
-        return load_config(self.path / "study.toml")
+        return load_config(self.path / "study.toml", finished=True)
 
     @property
     def results(self) -> xr.Dataset:
