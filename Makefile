@@ -18,7 +18,7 @@ demo: $(STAMP)
 	$(VENV)/bin/secateur run digits --size quick --out demo --overwrite
 
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest -n auto
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile
 
 check: $(STAMP)
 	$(VENV)/bin/ruff format --check .

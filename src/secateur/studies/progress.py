@@ -38,7 +38,7 @@ class Silent:
 
 
 class Stopwatch:
-    """Seconds spent per phase, and on compiling by JAX (tracing, lowering and XLA together)."""
+    """Seconds spent per phase, and on compiling by JAX (tracing, lowering and XLA together); summed over threads."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Array
@@ -17,6 +17,7 @@ Measured = dict[str, np.ndarray]
 """Values by name of a variable, trial first."""
 
 
+@runtime_checkable
 class Study(Protocol):
     """Data, first machines and measurements of one kind of study; all trials are stacked.
 
