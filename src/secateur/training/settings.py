@@ -47,16 +47,12 @@ class TrainingSettings(BaseModel):
     def learning_rates(self, n_updates: int) -> np.ndarray:
         """Learning rate of every update of a training run, ``(n_updates,)``."""
         first, last = self.learning_rate
-        if first == last or n_updates == 1:
-            return np.full(n_updates, first, np.float32)
-        steps = n_updates - 1
-        if self.schedule == "linear":
-            schedule = optax.linear_schedule(first, last, steps)
-        elif self.schedule == "cosine":
-            schedule = optax.cosine_decay_schedule(first, steps, alpha=last / first)
-        else:
-            schedule = optax.exponential_decay(first, steps, last / first)
-        return np.asarray(schedule(np.arange(n_updates, dtype=np.float32)), np.float32)
+        if self.schedule == "geometric":
+            return np.geomspace(first, last, n_updates, dtype=np.float32)
+        share = np.linspace(1, 0, n_updates)
+        if self.schedule == "cosine":
+            share = (1 - np.cos(np.pi * share)) / 2
+        return (last + (first - last) * share).astype(np.float32)
 
     def transformation(self) -> optax.GradientTransformation:
         """The optax transformation of the gradient, before the learning rate."""

@@ -1,0 +1,212 @@
+"""What holds for every sampler, estimate, trainer and criterion: pytrees, jit, vmap, files, no second compilation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from conftest import small_machine
+from secateur import enumeration, fisher, likelihood, mean_field, sampling
+from secateur.files import load_machine, save_machine
+from secateur.machine import Machine
+from secateur.moments import Moments
+from secateur.pruning import RULES, criterion_names, importance, prune
+from secateur.training import TrainingSettings, gradients, pretrain, train
+from secateur.trials import keys_for, n_trials, stack, unstack
+
+ROWS = np.random.default_rng(0).integers(0, 2, (8, 4)).astype(np.float32)
+KEYS = jax.random.split(jax.random.key(5), 2)
+Case = Callable[[Machine, jax.Array], Any]
+
+
+STATES = tuple(np.random.default_rng(n).integers(0, 2, (8, n)).astype(np.float32) for n in (4, 3, 5))
+
+
+SCHEDULE: dict[str, int] = {"n_draws": 4, "n_sweeps": 2, "n_burn_in": 1}
+
+SAMPLERS: dict[str, Case] = {
+    "random states": lambda m, k: sampling.random_states(m, k, 8),
+    "gibbs": lambda m, k: sampling.gibbs(m, STATES, k, 2),
+    "clamped gibbs": lambda m, k: sampling.gibbs(m, STATES, k, 2, sampling.clamp_visible(m)),
+    "sample": lambda m, k: sampling.sample(m, STATES, k, **SCHEDULE),
+    "moments": lambda m, k: sampling.moments(m, STATES, k, **SCHEDULE),
+    "annealing": lambda m, k: likelihood.annealed_log_weights(m, m.biases[0], k, n_chains=8, n_temperatures=5),
+}
+
+_persistent = jax.jit(gradients.persistent, static_argnames=("n_sweeps", "n_mean_field"))
+ESTIMATES: dict[str, Case] = {
+    "mean field": lambda m, k: mean_field.infer(m, ROWS),
+    "free energy": lambda m, k: likelihood.free_energy(m, ROWS),
+    "pseudo-likelihood": lambda m, k: likelihood.pseudo_likelihood(m, ROWS, k),
+    "persistent chains": lambda m, k: _persistent(m, ROWS, STATES, k, n_sweeps=2, n_mean_field=5),
+    "variance information": lambda m, k: fisher.variance(m, Moments.of_states(STATES)),
+    "heuristic information": lambda m, k: fisher.heuristic(m, Moments.of_states(STATES)),
+}
+
+CRITERIA: dict[str, Case] = {
+    name: lambda m, k, name=name: importance(m, Moments.of_states(STATES), name, k)  # type: ignore[misc]
+    for name in RULES
+}
+
+PURE = SAMPLERS | ESTIMATES | CRITERIA
+
+
+SMALL_BATCHES: dict[str, Any] = {"n_epochs": 2, "batch_size": 4, "n_chains": 8}
+
+
+def _data(machine: Machine) -> np.ndarray:
+    trials = n_trials(machine)
+    return ROWS if trials is None else np.stack([ROWS] * trials)
+
+
+def _train(machine: Machine, key: jax.Array, **changes: Any) -> Machine:
+    settings = TrainingSettings(**SMALL_BATCHES | changes)
+    return train(machine, _data(machine), settings, key, record_history=False)[0]
+
+
+def _pretrain(machine: Machine, key: jax.Array, **changes: Any) -> Machine:
+    settings = TrainingSettings(**SMALL_BATCHES | changes)
+    return pretrain(machine, _data(machine), settings, key, record_history=False)[0]
+
+
+TRAINERS: dict[str, Callable[..., Machine]] = {
+    "contrastive divergence": lambda m, k, **changes: _train(m, k, method="cd", **changes),
+    "persistent chains": lambda m, k, **changes: _train(m, k, method="pcd", momentum=0.5, max_norm=2.0, **changes),
+    "exact gradient": lambda m, k, **changes: _train(m, k, method="exact", **changes),
+    "greedy pretraining": _pretrain,
+}
+
+
+def _machines(case: str) -> list[Machine]:
+    """Two machines of one shape with different parameters and masks: DBMs, or RBMs where depth is not possible."""
+    deep = [small_machine("dbm-2-hidden", masked=True, seed=seed) for seed in (0, 1)]
+    return [machine.pair(0) for machine in deep] if case in ("contrastive divergence", "exact gradient") else deep
+
+
+def _assert_same(found: Any, expected: Any, tolerance: float = 0.0) -> None:
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert jnp.shape(a) == jnp.shape(b)
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=tolerance, atol=tolerance)
+
+
+@contextmanager
+def _counted_compilations() -> Iterator[list[str]]:
+    """Programs compiled (or fetched from the cache on disk) within the block."""
+    found: list[str] = []
+
+    def listen(event: str, duration_secs: float, **about: str | int) -> None:
+        if event.endswith("backend_compile_duration"):
+            found.append(str(about))
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield found
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.mark.parametrize("case", PURE)
+def test_jit_and_vmap_over_stacked_machines_are_the_loop_without(case):
+    function, machines = PURE[case], _machines(case)
+    singles = [function(machine, key) for machine, key in zip(machines, KEYS, strict=True)]
+    together = jax.jit(jax.vmap(function))(stack(machines), KEYS)
+    for single, found in zip(singles, unstack(together), strict=True):
+        # Sums may be taken in another order; a draw that lay on the edge would show as a difference of one.
+        _assert_same(found, single, 2e-5)
+
+
+@pytest.mark.parametrize("case", TRAINERS)
+def test_stacked_trials_train_as_single_ones(case):
+    function, machines = TRAINERS[case], _machines(case)
+    together = unstack(function(stack(machines), KEYS))
+    for machine, key, found in zip(machines, KEYS, together, strict=True):
+        single = function(machine, key)
+        _assert_same(found, single, 2e-4 if case == "exact gradient" else 2e-5)
+        assert not np.allclose(single.weights[0], machine.weights[0], atol=1e-4)
+
+
+def test_one_key_for_stacked_trials_is_one_key_per_trial():
+    machines = stack(_machines("persistent chains"))
+    keys = keys_for(machines, KEYS[0])
+    assert len({tuple(np.asarray(jax.random.key_data(key))) for key in keys}) == 2
+    one_key, many_keys = (TRAINERS["persistent chains"](machines, key) for key in (KEYS[0], keys))
+    _assert_same(one_key, many_keys)
+
+
+@pytest.mark.parametrize("case", ["gibbs", "moments", "annealing", "mean field", "persistent chains", "heuristic-fi"])
+def test_compiled_functions_compute_what_their_python_says(case):
+    """The same function step by step, without compiling; where numbers are drawn, with the same draws."""
+    machine = _machines(case)[0]
+    compiled = PURE[case](machine, KEYS[0])
+    with jax.disable_jit():
+        _assert_same(PURE[case](machine, KEYS[0]), compiled, 2e-5)
+
+
+@pytest.mark.parametrize("case", [*PURE, *TRAINERS])
+def test_results_are_pytrees_and_a_saved_machine_gives_the_same(case, tmp_path):
+    function, machine = (PURE | TRAINERS)[case], _machines(case)[0]
+    found = function(machine, KEYS[0])
+    leaves, structure = jax.tree.flatten(found)
+    assert leaves and all(isinstance(leaf, jax.Array) for leaf in leaves)
+    _assert_same(jax.tree.unflatten(structure, leaves), found)
+    assert type(jax.tree.unflatten(structure, leaves)) is type(found)
+    save_machine(machine, tmp_path / "machine.safetensors")
+    _assert_same(function(load_machine(tmp_path / "machine.safetensors"), KEYS[0]), found)
+
+
+@pytest.mark.parametrize("case", TRAINERS)
+def test_trained_machines_come_back_from_their_files(case, tmp_path):
+    trained = TRAINERS[case](_machines(case)[0], KEYS[0])
+    save_machine(trained, tmp_path / "trained.safetensors")
+    assert eqx.tree_equal(load_machine(tmp_path / "trained.safetensors"), trained)
+
+
+@pytest.mark.parametrize("criterion", criterion_names())
+def test_pruning_by_every_criterion(criterion, tmp_path):
+    """Deterministic given the key; the machine given stays; the pruned one comes back from its file."""
+    machine = _machines(criterion)[0]
+    before = jax.tree.map(np.array, machine)
+    pruned, again = (prune(machine, criterion, 0.3, key=KEYS[0], source=STATES) for _ in range(2))
+    _assert_same(pruned, again)
+    _assert_same(machine, before)
+    assert pruned.n_synapses < machine.n_synapses
+    save_machine(pruned, tmp_path / "pruned.safetensors")
+    assert eqx.tree_equal(load_machine(tmp_path / "pruned.safetensors"), pruned)
+
+
+@pytest.mark.parametrize("case", [*PURE, "exact moments", "exact gradient of rows"])
+def test_a_second_call_with_equal_shapes_compiles_nothing(case):
+    exact: dict[str, Case] = {
+        "exact moments": lambda m, k: enumeration.moments(m),
+        "exact gradient of rows": lambda m, k: enumeration.gradient(m, ROWS.astype(float)),
+    }
+    function, (first, second) = (PURE | exact)[case], _machines(case)
+    function(first, KEYS[0])
+    with _counted_compilations() as compiled:
+        function(second, KEYS[1])
+    assert compiled == []
+
+
+@pytest.mark.parametrize("case", TRAINERS)
+def test_training_again_with_other_rates_and_epochs_compiles_nothing(case):
+    function, (first, second) = TRAINERS[case], _machines(case)
+    function(first, KEYS[0])
+    with _counted_compilations() as compiled:
+        function(second, KEYS[1], n_epochs=3, learning_rate=(0.02, 0.01), schedule="cosine")
+    assert compiled == []
+
+
+def test_the_count_of_compilations_sees_a_new_shape():
+    """Twin of the two tests above: another number of chains has to be compiled."""
+    machine = _machines("gibbs")[0]
+    with _counted_compilations() as compiled:
+        sampling.gibbs(machine, sampling.random_states(machine, KEYS[0], 9), KEYS[0], 2)
+    assert len(compiled) >= 2
