@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import xarray as xr
 from matplotlib import style as matplotlib_style
 
-from secateur.figures import curves, images
-from secateur.figures.curves import Drawing
+from secateur.figures import activity, curves, fisher_maps, images, likelihoods, synapse_fate
+from secateur.figures.panels import Drawing
 from secateur.figures.style import RC, RULE_STYLES, RuleStyle, rule_styles
 from secateur.files import write_atomically
 from secateur.studies.store import StudyFolder
@@ -24,7 +27,7 @@ class Caption(NamedTuple):
 
 
 def draw_all(folder: StudyFolder) -> dict[str, Caption]:
-    """Draw every figure of a digits study into ``figures/``, as PNG and as PDF.
+    """Draw every figure of a study, by its kind, into ``figures/``, as PNG and as PDF.
 
     Returns
     -------
@@ -37,26 +40,61 @@ def draw_all(folder: StudyFolder) -> dict[str, Caption]:
         If a machine's file is missing or the folder cannot be written.
     """
     results = folder.results
+    figures = _patches_figures(results, folder) if folder.config.kind == "patches" else _digits_figures(results, folder)
     captions = {}
     # matplotlib's own defaults first, so that figures do not depend on the user's settings.
     with matplotlib_style.context(["default", RC]):
-        for name, draw in {
-            "test-error-over-synapses": curves.test_error_over_synapses,
-            "test-error-over-rounds": curves.test_error_over_rounds,
-            "retraining-gain": curves.retraining_gain,
-            "units-over-synapses": curves.units_over_synapses,
-            "units-over-rounds": curves.units_over_rounds,
-            "sample-quality": curves.sample_quality,
-            "sample-diversity": curves.sample_diversity,
-            "example-samples": images.example_samples,
-            "receptive-fields": lambda results: images.receptive_fields(results, folder),
-            "lost-pixels": images.lost_pixels,
-            "training-history": curves.training_history,
-        }.items():
-            drawing = draw(results)
+        for name, draw in figures.items():
+            drawing = draw()
             _save(drawing, folder.path / "figures" / name)
             captions[name] = Caption(drawing.title, drawing.caption)
     return captions
+
+
+def _digits_figures(results: xr.Dataset, folder: StudyFolder) -> dict[str, Callable[[], Drawing]]:
+    return {
+        "test-error-over-synapses": partial(curves.test_error_over_synapses, results),
+        "test-error-over-rounds": partial(curves.test_error_over_rounds, results),
+        "retraining-gain": partial(curves.retraining_gain, results),
+        "units-over-synapses": partial(curves.units_over_synapses, results),
+        "units-over-rounds": partial(curves.units_over_rounds, results),
+        "sample-quality": partial(curves.sample_quality, results),
+        "sample-diversity": partial(curves.sample_diversity, results),
+        "example-samples": partial(images.example_samples, results),
+        "receptive-fields": partial(images.receptive_fields, results, folder),
+        "lost-pixels": partial(images.lost_pixels, results),
+        "training-history": partial(curves.training_history, results),
+    }
+
+
+def _patches_figures(results: xr.Dataset, folder: StudyFolder) -> dict[str, Callable[[], Drawing]]:
+    trained = fisher_maps.TrainedMachine(results, folder)
+    by_frequency = {
+        f"log-frequencies-{stage}-round-{number:02d}": partial(
+            likelihoods.log_frequency_by_frequency, results, stage, number
+        )
+        for stage in likelihoods.STAGES
+        for number in sorted({1, int(results["round"].values[-1])})
+    }
+    return {
+        "fisher-matrix": partial(fisher_maps.whole_matrix, trained),
+        "leading-eigenvector": partial(fisher_maps.leading_eigenvector, trained),
+        "fisher-diagonal": partial(fisher_maps.diagonal, trained),
+        "eigenvalue-spectrum": partial(fisher_maps.spectrum, results),
+        "population-count": partial(activity.population_count, results),
+        "rank-frequency": partial(activity.rank_frequency, results),
+        **by_frequency,
+        "log-frequency-error": partial(likelihoods.log_frequency_error, results),
+        "kl-divergence": partial(likelihoods.divergence, results),
+        "test-log-likelihood": partial(likelihoods.test_likelihood, results),
+        "units-over-synapses": partial(curves.units_over_synapses, results),
+        "units-over-rounds": partial(curves.units_over_rounds, results),
+        "receptive-fields": partial(images.receptive_fields, results, folder),
+        "elimination-by-weight": partial(synapse_fate.elimination, results, "weight"),
+        "elimination-by-presynaptic-rate": partial(synapse_fate.elimination, results, "presynaptic rate"),
+        "elimination-by-postsynaptic-rate": partial(synapse_fate.elimination, results, "postsynaptic rate"),
+        "rank-correlations": partial(synapse_fate.rank_correlations, results),
+    }
 
 
 def _save(drawing: Drawing, path: Path) -> None:

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from secateur.figures.style import REFERENCE_COLOUR, WIDTH, rule_styles
-from secateur.figures.summary import error_bar_note, mean_and_error, total_synapses
+from secateur.figures.panels import (
+    Drawing,
+    legend,
+    note,
+    plot_rules,
+    reference,
+    round_axis,
+    say_when_empty,
+    stacked_panels,
+    synapse_axis,
+)
+from secateur.figures.published import CITATION, PUBLISHED_SYNAPSES, published_units
+from secateur.figures.style import REFERENCE_COLOUR, rule_styles
+from secateur.figures.summary import mean_and_error, total_synapses
 
-_SYNAPSES = "synapses left (log scale)"
-_ROUNDS = "round of pruning"
-
-
-class Drawing(NamedTuple):
-    """A figure with its title and caption."""
-
-    figure: Figure
-    title: str
-    caption: str
+_PUBLISHED: dict[str, Any] = {
+    "marker": "o",
+    "linestyle": "none",
+    "markerfacecolor": "white",
+    "markersize": 7,
+    "zorder": 3,
+}
 
 
 def test_error_over_synapses(results: xr.Dataset) -> Drawing:
     """Test error after retraining over the number of synapses left."""
-    figure, (axes,) = _panels(results, 1, 2.9)
-    _plot_rules(axes, results, results["test_error"].sel(stage="retrained"), total_synapses(results))
+    figure, (axes,) = stacked_panels(results, 1, 2.9)
+    plot_rules(axes, results, results["test_error"].sel(stage="retrained"), total_synapses(results))
     _error_axis(axes, results)
     half = float(mean_and_error(total_synapses(results).isel(round=0))[0].max()) / 2
     if np.isfinite(half):
@@ -38,48 +45,48 @@ def test_error_over_synapses(results: xr.Dataset) -> Drawing:
         axes.annotate(
             "half", (half, 1), (3, -2), xycoords=("data", "axes fraction"), textcoords="offset points", va="top"
         )
-    _synapse_axis(axes, results)
-    _legend(figure, axes, results)
+    synapse_axis(axes, results)
+    legend(figure, results)
     caption = (
         "Share of test digits that logistic regression misreads from the top layer after retraining, against the "
         "number of synapses left (fewer to the right). Dashed: the unpruned machine; dotted: the same classifier on "
-        f"raw pixels. {_note(results)}"
+        f"raw pixels. {note(results)}"
     )
     return Drawing(figure, "Test error over synapses", caption)
 
 
 def test_error_over_rounds(results: xr.Dataset) -> Drawing:
     """Test error after retraining over rounds of pruning."""
-    figure, (axes,) = _panels(results, 1, 2.9)
-    _plot_rules(axes, results, results["test_error"].sel(stage="retrained"), None)
+    figure, (axes,) = stacked_panels(results, 1, 2.9)
+    plot_rules(axes, results, results["test_error"].sel(stage="retrained"), None)
     _error_axis(axes, results)
-    _round_axis(axes, results)
-    _legend(figure, axes, results)
+    round_axis(axes, results)
+    legend(figure, results)
     caption = (
         "The same test errors over rounds of pruning; round 0 is the trained machine. At the same round rules may "
-        f"differ in the number of synapses left. {_note(results)}"
+        f"differ in the number of synapses left. {note(results)}"
     )
     return Drawing(figure, "Test error over rounds", caption)
 
 
 def retraining_gain(results: xr.Dataset) -> Drawing:
     """Test error right after pruning and after retraining, one panel each."""
-    figure, panels = _panels(results, 2, 2.2)
+    figure, panels = stacked_panels(results, 2, 2.2)
     for axes, stage, title in zip(
         panels, ("pruned", "retrained"), ("right after pruning", "after retraining"), strict=True
     ):
-        _plot_rules(axes, results, results["test_error"].sel(stage=stage), total_synapses(results))
+        plot_rules(axes, results, results["test_error"].sel(stage=stage), total_synapses(results))
         _error_axis(axes, results)
-        _synapse_axis(axes, results, label=axes is panels[-1])
+        synapse_axis(axes, results, label=axes is panels[-1])
         axes.set_title(title, loc="left")
     finite = results["test_error"].values[results["test_error"].values > 0]
     if finite.size:
         for axes in panels:
             axes.set_ylim(0.85 * min(finite.min(), _reference_errors(results).min()), 1.15 * finite.max())
-    _legend(figure, panels[0], results)
+    legend(figure, results)
     caption = (
         "Test error right after each pruning step (top) and after the retraining that follows it (bottom), on equal "
-        f"axes. Dashed: the unpruned machine; dotted: raw pixels. {_note(results)}"
+        f"axes. Dashed: the unpruned machine; dotted: raw pixels. {note(results)}"
     )
     return Drawing(figure, "Right after pruning and after retraining", caption)
 
@@ -89,14 +96,14 @@ def units_over_synapses(results: xr.Dataset) -> Drawing:
     figure = _units(results, over_rounds=False)
     caption = (
         "Units left in each hidden layer against the number of synapses left in all layers (fewer to the right). "
-        f"{_note(results)}"
+        f"{_published_note(results)}{note(results)}"
     )
     return Drawing(figure, "Units over synapses", caption)
 
 
 def units_over_rounds(results: xr.Dataset) -> Drawing:
     """Living units of each hidden layer over rounds of pruning."""
-    caption = f"Units left in each hidden layer over rounds of pruning. {_note(results)}"
+    caption = f"Units left in each hidden layer over rounds of pruning. {_published_note(results)}{note(results)}"
     return Drawing(_units(results, over_rounds=True), "Units over rounds", caption)
 
 
@@ -106,7 +113,7 @@ def sample_quality(results: xr.Dataset) -> Drawing:
     caption = (
         "How clearly a digit classifier recognises samples of the retrained machine: its winning probability, averaged "
         "over the classes it sees, against the number of synapses left. Dashed: real test digits; dotted: random "
-        f"patterns. {_note(results)}"
+        f"patterns. {note(results)}"
     )
     return Drawing(figure, "Sample quality", caption)
 
@@ -117,7 +124,7 @@ def sample_diversity(results: xr.Dataset) -> Drawing:
     caption = (
         "Entropy of the classes that the digit classifier sees in samples of the retrained machine (ln 10 = 2.30 nats "
         "when all ten digits are equally frequent), against the number of synapses left. Dashed: real test digits; "
-        f"dotted: random patterns. {_note(results)}"
+        f"dotted: random patterns. {note(results)}"
     )
     return Drawing(figure, "Sample diversity", caption)
 
@@ -129,7 +136,7 @@ def training_history(results: xr.Dataset) -> Drawing:
         "free_energy_gap": "free-energy gap\n(nats)",
         "reconstruction_error": "reconstruction\nerror",
     }
-    figure, panels = _panels(results, 3, 1.6)
+    figure, panels = stacked_panels(results, 3, 1.6)
     for axes, (name, label) in zip(panels, labels.items(), strict=True):
         values = results[f"training_{name}"].transpose("trial", "epoch")
         if has_several := values.sizes["trial"] > 1:
@@ -138,7 +145,7 @@ def training_history(results: xr.Dataset) -> Drawing:
         axes.set_ylabel(label)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.tick_params(labelbottom=axes is panels[-1])
-        _say_when_empty(axes, values.values)
+        say_when_empty(axes, values.values)
     panels[-1].set_xlabel("epoch of joint training")
     lines = "Thin lines are trials, thick lines their mean. " if has_several else "One trial. "
     caption = (
@@ -150,56 +157,6 @@ def training_history(results: xr.Dataset) -> Drawing:
     return Drawing(figure, "First training", caption.strip())
 
 
-def _panels(results: xr.Dataset, n_panels: int, height: float) -> tuple[Figure, list[Axes]]:
-    """Panels of a height in inches, one below the other, with room for the axis below and the legend."""
-    n_entries = results.sizes["criterion"] + 2
-    room = 0.6 + 0.22 * math.ceil(n_entries / _legend_columns(results))
-    figure = Figure(figsize=(WIDTH, n_panels * height + room), layout="constrained")
-    return figure, list(figure.subplots(n_panels, 1, squeeze=False, sharex=n_panels > 1)[:, 0])
-
-
-def _legend_columns(results: xr.Dataset) -> int:
-    styles = rule_styles([str(name) for name in results["criterion"].values])
-    return 3 if max(len(style.label) for style in styles.values()) <= 16 else 2
-
-
-def _note(results: xr.Dataset) -> str:
-    apart = " Points are moved sideways a little, so that rules do not hide each other."
-    return error_bar_note(results) + (apart if results.sizes["criterion"] > 1 else "")
-
-
-def _plot_rules(axes: Axes, results: xr.Dataset, values: xr.DataArray, synapses: xr.DataArray | None) -> None:
-    """One line with error bars per rule, over synapses or (``None``) over rounds."""
-    criteria = [str(name) for name in results["criterion"].values]
-    mean, error = (part.transpose("criterion", "round") for part in mean_and_error(values))
-    rounds = results["round"].values.astype(float)
-    places = np.broadcast_to(rounds, mean.shape)
-    if synapses is not None:
-        left = mean_and_error(synapses)[0].transpose("criterion", "round").values
-        places = np.log(np.where(left > 0, left, np.nan))
-    shifts = _sideways(places, len(criteria), len(rounds))
-    for row, (name, style) in enumerate(rule_styles(criteria).items()):
-        x = places[row] + shifts[row]
-        axes.errorbar(
-            x if synapses is None else np.exp(x),
-            mean.sel(criterion=name).values,
-            yerr=np.nan_to_num(error.sel(criterion=name).values),
-            color=style.colour,
-            marker=style.marker,
-            label=style.label,
-            capsize=2.5,
-            elinewidth=1.1,
-        )
-    _say_when_empty(axes, mean.values)
-
-
-def _sideways(places: np.ndarray, n_rules: int, n_rounds: int) -> np.ndarray:
-    """Shift of every rule on the axis: together a third of the mean distance between rounds."""
-    finite = places[np.isfinite(places)]
-    width = np.ptp(finite) / max(n_rounds - 1, 1) / 3 if finite.size else 0.0
-    return width * (np.linspace(-0.5, 0.5, n_rules) if n_rules > 1 else np.zeros(1))
-
-
 def _reference_errors(results: xr.Dataset) -> np.ndarray:
     """Mean test error of the unpruned machine and of raw pixels."""
     unpruned = results["test_error"].sel(stage="retrained").isel(round=0, criterion=0)
@@ -208,8 +165,8 @@ def _reference_errors(results: xr.Dataset) -> np.ndarray:
 
 def _error_axis(axes: Axes, results: xr.Dataset) -> None:
     unpruned, pixels = _reference_errors(results)
-    _reference(axes, unpruned, "--", "unpruned machine")
-    _reference(axes, pixels, ":", "raw pixels")
+    reference(axes, unpruned, "--", "unpruned machine")
+    reference(axes, pixels, ":", "raw pixels")
     # Errors span a factor of ten and the small ones matter.
     axes.set_yscale("log", nonpositive="clip")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
@@ -220,77 +177,43 @@ def _error_axis(axes: Axes, results: xr.Dataset) -> None:
         axes.set_ylim(0.01, 1)
 
 
-def _reference(axes: Axes, value: float, linestyle: str, label: str) -> None:
-    if np.isfinite(value):
-        axes.axhline(value, color=REFERENCE_COLOUR, linestyle=linestyle, linewidth=1.2, zorder=1, label=label)
-
-
-def _synapse_axis(axes: Axes, results: xr.Dataset, label: bool = True) -> None:
-    """Many synapses on the left, few on the right."""
-    left = mean_and_error(total_synapses(results))[0].values
-    left = left[left > 0] if (left > 0).any() else np.array([1.0])
-    low, high = left.min(), left.max()
-    margin = max(1.1, (high / low) ** (0.04 + 1 / (6 * max(results.sizes["round"] - 1, 1))))
-    axes.set_xscale("log")
-    axes.set_xlim(high * margin, low / margin)
-    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7) if high < 12 * low else (1, 3)))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
-    if label:
-        axes.set_xlabel(_SYNAPSES)
-
-
-def _round_axis(axes: Axes, results: xr.Dataset) -> None:
-    axes.set_xlim(-0.4, float(results["round"].values[-1]) + 0.4)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel(_ROUNDS)
-
-
-def _legend(figure: Figure, axes: Axes, results: xr.Dataset) -> None:
-    """Rules first, then reference lines; below all panels."""
-    handles, labels = axes.get_legend_handles_labels()
-    order = sorted(range(len(handles)), key=lambda place: not isinstance(handles[place], ErrorbarContainer))
-    figure.legend(
-        [handles[place] for place in order],
-        [labels[place] for place in order],
-        loc="outside lower center",
-        ncols=_legend_columns(results),
-        columnspacing=1.2,
-        handlelength=1.8,
-        handletextpad=0.6,
-    )
-
-
-def _say_when_empty(axes: Axes, values: np.ndarray) -> None:
-    if not np.isfinite(values).any():
-        axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center")
-
-
 def _units(results: xr.Dataset, over_rounds: bool) -> Figure:
     n_hidden = results.sizes["layer"] - 1
-    figure, panels = _panels(results, n_hidden, 2.1)
+    figure, panels = stacked_panels(results, n_hidden, 2.1 if n_hidden > 1 else 2.9)
     for layer, axes in enumerate(panels, start=1):
         units = results["n_units"].isel(layer=layer)
-        _plot_rules(axes, results, units, None if over_rounds else total_synapses(results))
+        plot_rules(axes, results, units, None if over_rounds else total_synapses(results))
         axes.set_ylabel("units left")
         axes.set_title(f"hidden layer {layer}", loc="left")
         axes.set_ylim(0, 1.08 * max(float(units.max()), 1.0) if units.notnull().any() else 1.0)
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+        for name, counts in published_units(results).items():
+            colour = rule_styles([name])[name].colour
+            x = range(1, 1 + len(counts)) if over_rounds else PUBLISHED_SYNAPSES[: len(counts)]
+            axes.plot(
+                x, counts, "o", color=colour, markerfacecolor="white", markersize=7, markeredgewidth=1.4, zorder=3
+            )
+        if published_units(results):
+            axes.plot([], [], color=REFERENCE_COLOUR, label="published", **_PUBLISHED)
         if not over_rounds:
-            _synapse_axis(axes, results, label=axes is panels[-1])
+            synapse_axis(axes, results, label=axes is panels[-1])
     if over_rounds:
-        _round_axis(panels[-1], results)
-    _legend(figure, panels[0], results)
+        round_axis(panels[-1], results)
+    legend(figure, results)
     return figure
 
 
+def _published_note(results: xr.Dataset) -> str:
+    return f"Open circles: the single run published in {CITATION}. " if published_units(results) else ""
+
+
 def _sample_scores(results: xr.Dataset, name: str, label: str) -> Figure:
-    figure, (axes,) = _panels(results, 1, 2.9)
-    _plot_rules(axes, results, results[f"sample_{name}"].sel(stage="retrained"), total_synapses(results))
+    figure, (axes,) = stacked_panels(results, 1, 2.9)
+    plot_rules(axes, results, results[f"sample_{name}"].sel(stage="retrained"), total_synapses(results))
     references = mean_and_error(results[f"reference_{name}"])[0]
-    _reference(axes, float(references.sel(reference="test digits")), "--", "test digits")
-    _reference(axes, float(references.sel(reference="random patterns")), ":", "random patterns")
+    reference(axes, float(references.sel(reference="test digits")), "--", "test digits")
+    reference(axes, float(references.sel(reference="random patterns")), ":", "random patterns")
     axes.set_ylabel(label)
-    _synapse_axis(axes, results)
-    _legend(figure, axes, results)
+    synapse_axis(axes, results)
+    legend(figure, results)
     return figure

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import xarray as xr
 
+from secateur.pruning.unit_rules import UNIT_RULES
+
+FI_RULES = ("variance-fi", "heuristic-fi", "eigenvector-fi")
+"""Rules that remove the least informative synapses."""
+
 
 def mean_and_error(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     """Mean over trials and its standard error (standard deviation over trials by the root of their number).
@@ -25,6 +30,23 @@ def total_synapses(results: xr.Dataset) -> xr.DataArray:
 def hidden_units(results: xr.Dataset) -> xr.DataArray:
     """Living units in all hidden layers together; NaN where a round was not reached."""
     return results["n_units"].isel(layer=slice(1, None)).sum("layer", skipna=False)
+
+
+def rule_groups(results: xr.Dataset) -> dict[str, list[str]]:
+    """The study's rules by what they remove, without empty groups, so that each panel shows few lines."""
+    criteria = [str(name) for name in results["criterion"].values]
+    groups = {
+        "least informative synapses": [name for name in criteria if name in FI_RULES],
+        "other rules for synapses": [name for name in criteria if name not in (*FI_RULES, *UNIT_RULES)],
+        "whole units": [name for name in criteria if name in UNIT_RULES],
+    }
+    return {title: names for title, names in groups.items() if names}
+
+
+def shown_rounds(results: xr.Dataset) -> list[int]:
+    """The first, middle and last round, where there is no room for all."""
+    last = int(results["round"].values[-1])
+    return sorted({1, (last + 1) // 2, last})
 
 
 def has_error_bars(results: xr.Dataset) -> bool:

@@ -8,10 +8,7 @@ import numpy as np
 import xarray as xr
 
 from secateur.figures.style import RuleStyle, rule_styles
-from secateur.figures.summary import hidden_units, mean_and_error, total_synapses
-
-FI_RULES = ("variance-fi", "heuristic-fi", "eigenvector-fi")
-"""Rules that remove the least informative synapses."""
+from secateur.figures.summary import FI_RULES, hidden_units, mean_and_error, total_synapses
 
 HOLDS, IN_PART, FAILS, UNTESTED = "holds", "holds in part", "does not hold", "not tested"
 POINTS_AT_HALF = 3.0

@@ -1,0 +1,180 @@
+"""The Fisher information matrix of a trained machine, its eigenvectors and spectrum."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import matplotlib
+import numpy as np
+import xarray as xr
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm, Normalize
+from matplotlib.figure import Figure
+from scipy.sparse.linalg import eigsh
+
+from secateur import fisher
+from secateur.figures.panels import Drawing, powers_of_ten, say_when_empty
+from secateur.figures.style import REFERENCE_COLOUR, WIDTH
+from secateur.figures.summary import mean_and_error
+from secateur.figures.tiles import COLOUR_BAR, MARGIN, axes_at, colour_bar
+from secateur.machine import Parameters
+from secateur.studies.store import StudyFolder
+
+_DECADES = 5
+"""Magnitudes more than this many powers of ten below the largest are drawn like zero."""
+_LEFT = 0.75  # inches beside a map, for its words
+_SPREAD = "#BDBDBD"
+
+
+class TrainedMachine:
+    """The first trial's machine before pruning, its hidden units ordered by information, and its exact matrix."""
+
+    def __init__(self, results: xr.Dataset, folder: StudyFolder):
+        criterion = str(results["criterion"].values[0])
+        self.machine = folder.load_machine(int(results["trial"].values[0]), criterion, 0)
+        information = results["unit_information"].isel(trial=0, criterion=0, round=0).values
+        self.order = np.argsort(-information[np.asarray(self.machine.unit_indices[1])], kind="stable")
+
+    @cached_property
+    def matrix(self) -> fisher.FisherMatrix:
+        """The exact Fisher information matrix of the joint model."""
+        return fisher.matrix(self.machine, "exact")
+
+    @property
+    def places(self) -> np.ndarray:
+        """Parameters of the matrix, those of informative units first within each pixel's synapses and the biases."""
+        places = self.matrix.split(np.arange(1, self.matrix.shape[0] + 1, dtype=float))
+        weights = [places.weights[0][:, self.order], *places.weights[1:]]
+        biases = [places.biases[0], places.biases[1][self.order], *places.biases[2:]]
+        flat = np.concatenate([part.ravel() for part in (*weights, *biases)])
+        return flat[flat > 0].astype(int) - 1
+
+
+def whole_matrix(trained: TrainedMachine) -> Drawing:
+    """The exact matrix as an image, magnitudes on a logarithmic scale."""
+    places, machine = trained.places, trained.machine
+    magnitudes = abs(trained.matrix.dense()[np.ix_(places, places)])
+    largest = float(magnitudes.max())
+    smallest = largest / 10**_DECADES
+    norm, colours = LogNorm(smallest, largest), matplotlib.colormaps["cividis"]
+    side = WIDTH - _LEFT - MARGIN
+    figure = Figure(figsize=(WIDTH, side + 0.45 + COLOUR_BAR))
+    axes = axes_at(figure, _LEFT, COLOUR_BAR + 0.1, side, side)
+    axes.imshow(np.maximum(magnitudes, smallest), norm=norm, cmap=colours, interpolation="nearest", aspect="auto")
+    edges = np.cumsum([0, machine.n_synapses, *machine.layer_sizes])
+    for edge in edges[1:-1]:
+        axes.axvline(edge - 0.5, color="white", linewidth=0.8)
+        axes.axhline(edge - 0.5, color="white", linewidth=0.8)
+    middles = [machine.n_synapses / 2, (machine.n_synapses + edges[-1]) / 2]
+    axes.set_yticks(middles, labels=["weights", "biases"])
+    axes.set_xticks(middles, labels=["weights", "biases"])
+    axes.tick_params(length=0, pad=4, labelbottom=False, labeltop=True)
+    bar = colour_bar(figure, ScalarMappable(norm, colours), "|entry| (log scale)")
+    powers_of_ten(bar.long_axis)
+    caption = (
+        f"Exact Fisher information matrix of trial 1's trained machine: {machine.n_synapses:,} weights, pixel by pixel "
+        "and within a pixel by hidden unit, the most informative first; then the biases of the visible and of the "
+        f"hidden units in the same order. Magnitudes below a {10**_DECADES:,}th part of the largest are drawn alike."
+    )
+    return Drawing(figure, "Fisher information matrix", caption)
+
+
+def leading_eigenvector(trained: TrainedMachine) -> Drawing:
+    """Magnitudes of the leading eigenvector as a map of the weights with the biases as margins."""
+    matrix = trained.matrix
+    # One pair of a matrix that is there already; a start that does not depend on chance gives the same picture again.
+    _, vectors = eigsh(matrix.dense(), k=1, v0=matrix.diagonal())
+    entries = matrix.split(abs(vectors[:, 0]))
+    figure = _map(trained, entries, "|entry of the eigenvector|")
+    caption = (
+        "Magnitude of every parameter's entry in the leading eigenvector of that matrix: weights from pixels (rows) to "
+        "hidden units (columns, most informative first), with the biases of the pixels on the right and of the hidden "
+        "units below."
+    )
+    return Drawing(figure, "Leading eigenvector", caption)
+
+
+def diagonal(trained: TrainedMachine) -> Drawing:
+    """The diagonal, variance Fisher information, as a map of the weights with the biases as margins."""
+    figure = _map(trained, trained.matrix.split(trained.matrix.diagonal()), "variance FI (nats per squared parameter)")
+    caption = (
+        "Diagonal of that matrix, the variance Fisher information of every parameter by itself, arranged as in the map "
+        "of the eigenvector."
+    )
+    return Drawing(figure, "Diagonal", caption)
+
+
+def spectrum(results: xr.Dataset) -> Drawing:
+    """Eigenvalues of the trained machines by rank, mean and range over trials."""
+    values = results["eigenvalue"].transpose("trial", "index").values.astype(float)
+    values = np.where(values > 0, values, np.nan)
+    figure = Figure(figsize=(WIDTH, 3.3), layout="constrained")
+    axes = figure.subplots()
+    rank = results["index"].values
+    mean = mean_and_error(xr.DataArray(values, dims=("trial", "index")))[0].values
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    if known := np.isfinite(values).any():
+        low, high = np.nanmin(_filled(values, np.inf), axis=0), np.nanmax(_filled(values, -np.inf), axis=0)
+        axes.fill_between(rank, low, high, color=_SPREAD, linewidth=0)
+    axes.plot(rank, mean, color=REFERENCE_COLOUR, marker="o", markersize=3.5, markevery=list(range(min(10, len(rank)))))
+    say_when_empty(axes, values)
+    axes.set_xlabel("rank (log scale)")
+    axes.set_ylabel("eigenvalue (log scale)")
+    powers_of_ten(axes.xaxis)
+    powers_of_ten(axes.yaxis)
+    spread = "" if len(values) == 1 else f"Line: mean over {len(values)} trials; grey: their range. "
+    ratio = eigenvalue_ratio(results)
+    mean_ratio, error = mean_and_error(xr.DataArray(ratio, dims="trial"))
+    written = f"{float(mean_ratio):.1f}" + (f" ± {float(error):.1f}" if np.isfinite(error) else "")
+    caption = "Eigenvalues of the exact Fisher information matrix of the trained machines, largest first. " + spread
+    if known and np.isfinite(ratio).any():
+        caption += f"The first is {written} times the second."
+    return Drawing(figure, "Eigenvalue spectrum", caption.strip())
+
+
+def eigenvalue_ratio(results: xr.Dataset) -> np.ndarray:
+    """Leading by second eigenvalue in each trial; NaN where it was not measured."""
+    leading = results["eigenvalue"].transpose("trial", "index").values[:, :2].astype(float)
+    if leading.shape[1] < 2:
+        return np.full(len(leading), np.nan)
+    return leading[:, 0] / np.where(leading[:, 1] > 0, leading[:, 1], np.nan)
+
+
+def _map(trained: TrainedMachine, entries: Parameters, label: str) -> Figure:
+    """Entries of the first weight matrix, ``(pixels, hidden)``, with the visible biases on the right, the hidden
+    below.
+    """
+    weights, visible, hidden = entries.weights[0][:, trained.order], entries.biases[0], entries.biases[1][trained.order]
+    n_rows, n_columns = weights.shape
+    tall, left, apart = 2.6, 0.75, 0.08
+    thick = 0.2  # of the margins, in inches
+    wide = WIDTH - left - MARGIN - thick - apart
+    norm = Normalize(0, max(float(np.max(part)) for part in (weights, visible, hidden)))
+    figure = Figure(figsize=(WIDTH, tall + thick + apart + 0.55 + COLOUR_BAR))
+    bottom = COLOUR_BAR + 0.25
+    places = {
+        "weights": (left, bottom + thick + apart, wide, tall, weights),
+        "visible": (left + wide + apart, bottom + thick + apart, thick, tall, visible[:, None]),
+        "hidden": (left, bottom, wide, thick, hidden[None, :]),
+    }
+    for name, (x, y, width, height, values) in places.items():
+        axes = axes_at(figure, x, y, width, height)
+        axes.imshow(values, cmap="cividis", norm=norm, interpolation="nearest", aspect="auto")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        if name == "weights":
+            axes.set_ylabel("pixels")
+            axes.set_title(f"weights ({n_rows} × {n_columns})", loc="left", pad=4)
+        elif name == "visible":
+            axes.set_title("biases", loc="right", pad=4)
+        else:
+            axes.set_ylabel("biases", rotation=0, ha="right", va="center")
+            axes.set_xlabel("hidden units, most informative first")
+    colour_bar(figure, ScalarMappable(norm, matplotlib.colormaps["cividis"]), label)
+    return figure
+
+
+def _filled(values: np.ndarray, with_: float) -> np.ndarray:
+    """Values with another number in the columns that hold none, so that those have a minimum and a maximum."""
+    return np.where(np.isfinite(values).any(axis=0)[None, :], values, with_)
