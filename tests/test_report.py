@@ -7,7 +7,8 @@ import pytest
 from secateur.figures.style import RC
 from secateur.pruning import RULES
 from secateur.report import write_report
-from secateur.report.findings import at_synapses, expectations, headlines, percent, points, written
+from secateur.report.digits_findings import at_synapses, expectations, headlines
+from secateur.report.wording import percent, points, written
 from synthetic_study import KEPT, synthetic_config, synthetic_results, write_study
 
 CRITERIA = ("variance-fi", "heuristic-fi", "weight-magnitude", "random", "anti-fi")

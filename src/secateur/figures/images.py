@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from secateur.figures.panels import Drawing
 from secateur.figures.style import WIDTH, RuleStyle, rule_styles
-from secateur.figures.summary import shown_rounds
+from secateur.figures.summary import listed, shown_rounds
 from secateur.figures.tiles import (
     COLOUR_BAR,
     COLUMNS,
@@ -67,7 +67,7 @@ def example_samples(results: xr.Dataset) -> Drawing:
     caption = (
         "Samples of trial 1's machines after retraining (probability of each pixel given the hidden layers, dark = 1), "
         "each from its own chain. Numbers on the left are rounds of pruning: "
-        f"{_listed(shown)} of {n_rounds} for every rule, 0 for the unpruned machine."
+        f"{listed(map(str, shown))} of {n_rounds} for every rule, 0 for the unpruned machine."
     )
     return Drawing(figure, "Example samples", caption)
 
@@ -138,10 +138,6 @@ def lost_pixels(results: xr.Dataset) -> Drawing:
         f"lost pixels, of {math.prod(shape)}."
     )
     return Drawing(figure, "Lost pixels", caption)
-
-
-def _listed(numbers: list[int]) -> str:
-    return " and ".join(filter(None, (", ".join(map(str, numbers[:-1])), str(numbers[-1]))))
 
 
 def _at_most(blocks: list[tuple[RuleStyle, Machine, np.ndarray]]) -> str:

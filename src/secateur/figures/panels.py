@@ -63,8 +63,8 @@ def plot_rules(axes: Axes, results: xr.Dataset, values: xr.DataArray, synapses: 
 
 def rule_line(axes: Axes, style: RuleStyle, x: np.ndarray, mean: np.ndarray, error: np.ndarray, **look: Any) -> None:
     """A rule's line with error bars (none where the error is NaN)."""
-    look = {"marker": style.marker, "label": style.label, "capsize": 2.5, "elinewidth": 1.1} | look
-    axes.errorbar(x, mean, yerr=np.nan_to_num(error), color=style.colour, **look)
+    shown: dict[str, Any] = {"marker": style.marker, "label": style.label, "capsize": 2.5, "elinewidth": 1.1} | look
+    axes.errorbar(x, mean, yerr=np.nan_to_num(error), color=style.colour, **shown)
 
 
 def _sideways(places: np.ndarray, n_rules: int, n_rounds: int) -> np.ndarray:

@@ -21,14 +21,17 @@ PUBLISHED_UNITS = {
 """Hidden units left after each round, one run per rule."""
 
 
+def is_published_machine(results: xr.Dataset) -> bool:
+    """Whether the study prunes a machine of the published size, 13 visible and 70 hidden units."""
+    return (results.sizes["pixel"], results.sizes["unit"], results.sizes["layer"]) == (13, 70, 2)
+
+
 def published_units(results: xr.Dataset) -> dict[str, tuple[int, ...]]:
     """Published unit counts after each round, by rule of the study; empty where the study prunes another machine.
 
-    The same machine has 13 visible and 70 hidden units, and after each round as many synapses left, give or take the
-    rounding of one half.
+    After each round as many synapses must be left as in the paper, give or take the rounding of one half.
     """
-    sizes = {name: int(results.sizes[name]) for name in ("pixel", "unit", "layer")}
-    if sizes != {"pixel": 13, "unit": 70, "layer": 2}:
+    if not is_published_machine(results):
         return {}
     found = {}
     for name in (str(n) for n in results["criterion"].values):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import xarray as xr
 
 from secateur.pruning.unit_rules import UNIT_RULES
@@ -60,3 +62,9 @@ def error_bar_note(results: xr.Dataset) -> str:
     if not has_error_bars(results):
         return "One trial, so there are no error bars."
     return f"Points are means of {n_trials} trials, error bars their standard errors."
+
+
+def listed(words: Iterable[str]) -> str:
+    """Words with commas and a last ``and``."""
+    *first, last = words
+    return " and ".join(filter(None, (", ".join(first), last)))

@@ -1,35 +1,29 @@
-"""What a study found, in sentences: a headline per rule, and whether each expectation holds."""
+"""What a digits study found, in sentences: a headline per rule, and whether each expectation holds."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from secateur.figures.style import RuleStyle, rule_styles
-from secateur.figures.summary import FI_RULES, hidden_units, mean_and_error, total_synapses
+from secateur.figures.style import rule_styles
+from secateur.figures.summary import FI_RULES, hidden_units, total_synapses
+from secateur.report.wording import (
+    CLEAR,
+    UNTESTED,
+    Expectation,
+    Headline,
+    clearly_positive,
+    labels_of,
+    mean_error,
+    mean_of,
+    percent,
+    points,
+    verdict,
+    written,
+)
 
-HOLDS, IN_PART, FAILS, UNTESTED = "holds", "holds in part", "does not hold", "not tested"
 POINTS_AT_HALF = 3.0
 POINTS_UNPRUNED = 2.0
-_CLEAR = 2.0  # standard errors
-
-
-class Headline(NamedTuple):
-    """One sentence about a rule."""
-
-    criterion: str
-    style: RuleStyle
-    sentence: str
-
-
-class Expectation(NamedTuple):
-    """Something the study was expected to show, whether it does, and the numbers behind that."""
-
-    claim: str
-    verdict: str
-    evidence: list[str]
 
 
 def headlines(results: xr.Dataset) -> list[Headline]:
@@ -41,56 +35,6 @@ def headlines(results: xr.Dataset) -> list[Headline]:
 def expectations(results: xr.Dataset) -> list[Expectation]:
     """The four expectations of the digits study, judged by the data."""
     return [_error_at_half(results), _anti_fi_worst(results), _units_removed(results), _unpruned_reads(results)]
-
-
-def written(values: np.ndarray, scale: float = 1.0, unit: str = "", digits: int = 1, signed: bool = False) -> str:
-    """Mean over trials with its standard error, e.g. ``8.4 ± 0.3 %``; without the error where there is one trial.
-
-    Spaces do not break, so that a number stays on one line.
-    """
-    mean, error = _mean_error(values)
-    if not np.isfinite(mean):
-        return "not measured"
-    text = f"{mean * scale:{'+' if signed else ''},.{digits}f}".replace("-", "−")
-    if np.isfinite(error):
-        text += f" ± {error * scale:,.{digits}f}"
-    return (text + unit).replace(" ", "\N{NO-BREAK SPACE}")
-
-
-def percent(values: np.ndarray) -> str:
-    """A share as percentage (see :func:`written`)."""
-    return written(values, 100.0, " %")
-
-
-def points(values: np.ndarray) -> str:
-    """A signed difference of shares in percentage points (see :func:`written`)."""
-    return written(values, 100.0, " points", signed=True)
-
-
-def _mean_error(values: np.ndarray) -> tuple[float, float]:
-    mean, error = mean_and_error(xr.DataArray(np.asarray(values, float), dims="trial"))
-    return float(mean), float(error)
-
-
-def _mean(values: np.ndarray) -> float:
-    return _mean_error(values)[0]
-
-
-def _clearly_positive(differences: np.ndarray) -> bool:
-    """Whether a difference exceeds zero by more than two standard errors; with one trial, whether it exceeds zero."""
-    mean, error = _mean_error(differences)
-    return mean > (_CLEAR * error if np.isfinite(error) else 0)
-
-
-def _verdict(found: list[bool]) -> str:
-    if not found:
-        return UNTESTED
-    return HOLDS if all(found) else IN_PART if any(found) else FAILS
-
-
-def _labels(results: xr.Dataset) -> dict[str, str]:
-    criteria = [str(name) for name in results["criterion"].values]
-    return {name: style.label for name, style in rule_styles(criteria).items()}
 
 
 def _synapses(results: xr.Dataset, criterion: str) -> np.ndarray:
@@ -139,15 +83,15 @@ def _headline(results: xr.Dataset, criterion: str) -> str:
     n_rounds = int(results["round"].values[-1])
     rounds = "one round" if n_rounds == 1 else f"{n_rounds} rounds"
     last = f"after {rounds} nothing was measured."
-    if np.isfinite(_mean(errors[:, -1] + units[:, -1] + synapses[:, -1])):
+    if np.isfinite(mean_of(errors[:, -1] + units[:, -1] + synapses[:, -1])):
         last = (
-            f"after {rounds}, with {_mean(synapses[:, -1] / synapses[:, 0]) * 100:.0f}\N{NO-BREAK SPACE}% of the "
+            f"after {rounds}, with {mean_of(synapses[:, -1] / synapses[:, 0]) * 100:.0f}\N{NO-BREAK SPACE}% of the "
             f"synapses, it misreads {percent(errors[:, -1])} and has lost {percent(1 - units[:, -1] / units[:, 0])} of "
             "its hidden units."
         )
-    if not np.isfinite(_mean(at_half)):
+    if not np.isfinite(mean_of(at_half)):
         return f"half of the synapses was not reached; {last}"
-    within = _mean(at_half - errors[:, 0]) <= POINTS_AT_HALF / 100
+    within = mean_of(at_half - errors[:, 0]) <= POINTS_AT_HALF / 100
     return (
         f"at half of the synapses the machine misreads {percent(at_half)} of the test digits "
         f"(unpruned {percent(errors[:, 0])}; {points(at_half - errors[:, 0])}, "
@@ -161,16 +105,16 @@ def _error_at_half(results: xr.Dataset) -> Expectation:
         "at half of the synapses"
     )
     found, evidence = [], []
-    labels = _labels(results)
+    labels = labels_of(results)
     for criterion in (name for name in (*FI_RULES, "weight-magnitude") if name in labels):
         synapses, errors = _synapses(results, criterion), _retrained(results, criterion)
         change = at_synapses(synapses, errors, synapses[:, 0] / 2) - errors[:, 0]
-        mean, error = _mean_error(change)
+        mean, error = mean_error(change)
         if not np.isfinite(mean):
             evidence.append(f"{labels[criterion]}: not tested, half of the synapses was not reached.")
             continue
         found.append(mean <= POINTS_AT_HALF / 100)
-        close = abs(mean - POINTS_AT_HALF / 100) < _CLEAR * error
+        close = abs(mean - POINTS_AT_HALF / 100) < CLEAR * error
         evidence.append(
             f"{labels[criterion]}: {points(change)}, {'within' if found[-1] else 'beyond'} the limit"
             f"{', but by less than two standard errors' if close else ''}."
@@ -182,12 +126,12 @@ def _error_at_half(results: xr.Dataset) -> Expectation:
             "Test errors are those after retraining, interpolated linearly between rounds in the number of synapses; "
             "differences are taken within each trial."
         )
-    return Expectation(claim, _verdict(found), evidence)
+    return Expectation(claim, verdict(found), evidence)
 
 
 def _anti_fi_worst(results: xr.Dataset) -> Expectation:
     claim = "Anti-FI is clearly the worst rule at equal numbers of synapses"
-    labels = _labels(results)
+    labels = labels_of(results)
     others = [name for name in labels if name != "anti-fi"]
     if "anti-fi" not in labels or not others:
         return Expectation(claim, UNTESTED, ["The study did not run anti-FI beside another rule."])
@@ -197,12 +141,12 @@ def _anti_fi_worst(results: xr.Dataset) -> Expectation:
             # The rule that has more synapses left after the round sets the number at which the two are compared.
             left = np.maximum(_synapses(results, "anti-fi")[:, number], _synapses(results, other)[:, number])
             anti, rival = (at_synapses(_synapses(results, n), _retrained(results, n), left) for n in ("anti-fi", other))
-            if not np.isfinite(_mean(anti - rival)):
+            if not np.isfinite(mean_of(anti - rival)):
                 continue
-            found.append(_clearly_positive(anti - rival))
-            if _mean(anti - rival) < smallest[0]:
-                where = f"{points(anti - rival)} against {labels[other]} at {_mean(left):,.0f} synapses"
-                smallest = (_mean(anti - rival), f"The smallest difference is {where} (round {number}).")
+            found.append(clearly_positive(anti - rival))
+            if mean_of(anti - rival) < smallest[0]:
+                where = f"{points(anti - rival)} against {labels[other]} at {mean_of(left):,.0f} synapses"
+                smallest = (mean_of(anti - rival), f"The smallest difference is {where} (round {number}).")
     if not found:
         return Expectation(claim, UNTESTED, ["Test errors at equal numbers of synapses are missing."])
     single = results.sizes["trial"] == 1
@@ -212,12 +156,12 @@ def _anti_fi_worst(results: xr.Dataset) -> Expectation:
         f"machine pruned by anti-FI is {by} in {sum(found)} of {len(found)} comparisons.",
         smallest[1],
     ]
-    return Expectation(claim, _verdict(found), evidence)
+    return Expectation(claim, verdict(found), evidence)
 
 
 def _units_removed(results: xr.Dataset) -> Expectation:
     claim = "FI rules remove more hidden units than |w| and random"
-    labels = _labels(results)
+    labels = labels_of(results)
     informed = [name for name in FI_RULES if name in labels]
     controls = [name for name in ("weight-magnitude", "random") if name in labels]
     if not informed or not controls:
@@ -229,17 +173,17 @@ def _units_removed(results: xr.Dataset) -> Expectation:
         units = _living(results, name)
         removed[name] = units[:, 0] - at_synapses(_synapses(results, name), units, left)
     differences = [removed[rule] - removed[control] for rule in informed for control in controls]
-    found = [_clearly_positive(d) for d in differences if np.isfinite(_mean(d))]
+    found = [clearly_positive(d) for d in differences if np.isfinite(mean_of(d))]
     if not found:
         return Expectation(claim, UNTESTED, ["Numbers of units are missing."])
     numbers = ", ".join(f"{labels[name]} {written(removed[name])}" for name in compared)
     evidence = [
-        f"Hidden units removed when {_mean(left):,.0f} synapses are left, the fewest that every one of these rules "
+        f"Hidden units removed when {mean_of(left):,.0f} synapses are left, the fewest that every one of these rules "
         f"reached: {numbers}."
     ]
     if results.sizes["trial"] > 1:
         evidence.append(f"More by over two standard errors in {sum(found)} of {len(found)} comparisons.")
-    return Expectation(claim, _verdict(found), evidence)
+    return Expectation(claim, verdict(found), evidence)
 
 
 def _filled(synapses: np.ndarray) -> np.ndarray:
@@ -254,11 +198,11 @@ def _unpruned_reads(results: xr.Dataset) -> Expectation:
     )
     criterion = str(results["criterion"].values[0])
     unpruned, pixels = _retrained(results, criterion)[:, 0], results["pixel_error"].values
-    difference = _mean(unpruned - pixels)
+    difference = mean_of(unpruned - pixels)
     if not np.isfinite(difference):
         return Expectation(claim, UNTESTED, ["The test error before pruning or that of raw pixels is missing."])
     evidence = [
         f"Logistic regression misreads {percent(unpruned)} of the test digits from the unpruned machine's top layer "
         f"and {percent(pixels)} from raw pixels: {points(unpruned - pixels)}."
     ]
-    return Expectation(claim, _verdict([difference <= POINTS_UNPRUNED / 100]), evidence)
+    return Expectation(claim, verdict([difference <= POINTS_UNPRUNED / 100]), evidence)
