@@ -111,7 +111,7 @@ def test_settings_that_do_not_fit_the_data_write_nothing(tmp_path):
     with pytest.raises(ValueError, match=r"receptive field size must be an odd number from 1 to 8 for a 8 x 8 image"):
         sc.studies.run(config, out)
     config = load_config("digits", "quick", {"model.hidden": [60, 20]})
-    with pytest.raises(ValueError, match=r"model\.hidden\[0\] must be 64 with receptive fields .* got 60"):
+    with pytest.raises(ValueError, match=r"one unit of the first hidden layer per pixel, got 60 units and 64"):
         sc.studies.run(config, out)
     assert not out.exists()
 

@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from secateur import enumeration, likelihood, mean_field, pruning, sampling, training
 from secateur.fisher import FisherInformation, Source, heuristic, variance
-from secateur.machine import Machine, receptive_field_mask
+from secateur.machine import Machine, receptive_field_masks
 from secateur.pruning import ImportanceSampling, Rule
 from secateur.pruning.prune import Fraction
 from secateur.pruning.removal import Zeros
@@ -349,7 +349,7 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def _masks(self, layer_sizes: tuple[int, ...]) -> list[np.ndarray] | None:
         """Masks with local receptive fields in the first weight matrix, if asked for."""
-        n_visible, n_hidden = layer_sizes[:2]
+        n_visible = layer_sizes[0]
         if self.image_shape is not None:
             height, width = _positive_integers("image_shape", self.image_shape, 2)
             if height * width != n_visible:
@@ -359,13 +359,7 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         (size,) = _positive_integers("receptive_field", self.receptive_field, 1)
         if self.image_shape is None:
             raise ValueError(f"receptive_field={size} needs image_shape, the height and width of the images in pixels")
-        first = receptive_field_mask((height, width), size)
-        if n_hidden != n_visible:
-            raise ValueError(
-                f"receptive_field needs one unit of the first hidden layer per pixel, got {n_hidden} units and "
-                f"{n_visible} pixels; set hidden=({n_visible}, ...)"
-            )
-        return [first, *(np.ones(shape, bool) for shape in zip(layer_sizes[1:-1], layer_sizes[2:], strict=True))]
+        return receptive_field_masks(layer_sizes, (height, width), size)
 
     def _source(self, importance: ImportanceSampling | None, criterion: str | Rule | None = None) -> Source:
         """Where averages over the model come from: enumeration if possible, else fresh chains."""

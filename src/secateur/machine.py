@@ -240,6 +240,26 @@ def receptive_field_mask(visible_shape: tuple[int, int], size: int) -> Bool[np.n
     return (abs(row[:, None] - row[None, :]) <= near) & (abs(column[:, None] - column[None, :]) <= near)
 
 
+def receptive_field_masks(
+    layer_sizes: Sequence[int], visible_shape: tuple[int, int], size: int
+) -> list[Bool[np.ndarray, "lower upper"]]:
+    """Masks of all weight matrices: local receptive fields in the first, every synapse in the others.
+
+    Raises
+    ------
+    ValueError
+        If the first hidden layer has not one unit per pixel, or ``size`` does not fit the image.
+    """
+    n_visible, n_hidden = layer_sizes[:2]
+    first = receptive_field_mask(visible_shape, size)
+    if n_hidden != n_visible:
+        raise ValueError(
+            f"receptive_field needs one unit of the first hidden layer per pixel, got {n_hidden} units and "
+            f"{n_visible} pixels; set hidden=({n_visible}, ...)"
+        )
+    return [first, *(np.ones(shape, bool) for shape in zip(layer_sizes[1:-1], layer_sizes[2:], strict=True))]
+
+
 def _check_structure(
     weights: list[np.ndarray],
     biases: list[np.ndarray],

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from secateur import evaluation, sampling, units
 from secateur.arrays import Keys
 from secateur.datasets import handwritten_digits
-from secateur.machine import Machine, receptive_field_mask
+from secateur.machine import Machine, receptive_field_masks
 from secateur.moments import Moments
 from secateur.randomness import child_key
 from secateur.studies.config import DigitsConfig
@@ -134,14 +134,9 @@ class DigitsStudy:
     def _first_machine(self, trial: int) -> Machine:
         images, model = self.images[trial], self.config.model
         sizes = (images.train.shape[1], *model.hidden)
-        masks = [np.ones(shape, bool) for shape in zip(sizes[:-1], sizes[1:], strict=True)]
+        masks = None
         if model.receptive_field is not None:
-            masks[0] = receptive_field_mask(images.shape, model.receptive_field)
-            if model.hidden[0] != sizes[0]:
-                raise ValueError(
-                    f"model.hidden[0] must be {sizes[0]} with receptive fields (one unit per pixel), "
-                    f"got {model.hidden[0]}"
-                )
+            masks = receptive_field_masks(sizes, images.shape, model.receptive_field)
         rates = np.clip(images.train.mean(axis=0), 0.01, 0.99)
         return Machine.random(
             sizes,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from threadpoolctl import threadpool_limits
 
 from secateur.machine import Machine
 from secateur.moments import Moments
@@ -79,7 +80,9 @@ class _Run:
     def run(self) -> xr.Dataset:
         config, clock = self.config, self.clock
         self.progress.start(self.study.n_epochs + len(config.criteria) * config.rounds * config.retraining.n_epochs)
-        with clock.compilations():
+        # Linear algebra gets the cores that the rules leave: more threads than cores make it ten times slower.
+        cores = max(1, (os.cpu_count() or 1) // config.threads)
+        with clock.compilations(), threadpool_limits(cores):
             machine = self._train()
             # Rules are independent: each has its own keys and its own place in the results.
             with ThreadPoolExecutor(config.threads) as pool:
