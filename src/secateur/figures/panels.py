@@ -122,6 +122,7 @@ def legend(figure: Figure, results: xr.Dataset) -> None:
 
 def plain_numbers(axis: Axis, scale: float = 1.0, unit: str = "") -> None:
     """Numbers 1, 2 and 5 times powers of ten at a logarithmic axis over few of them, in another unit if need be."""
+    _give_range_when_empty(axis)
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{scale * value:.3g}{unit}"))
@@ -129,9 +130,16 @@ def plain_numbers(axis: Axis, scale: float = 1.0, unit: str = "") -> None:
 
 def powers_of_ten(axis: Axis) -> None:
     """Powers of ten at a logarithmic axis, as plain characters: mathematical text is not parsed in figures."""
+    _give_range_when_empty(axis)
     axis.set_major_locator(LogLocator(numticks=7))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: power_of_ten(value)))
+
+
+def _give_range_when_empty(axis: Axis) -> None:
+    """A logarithmic axis without data has no range to put ticks in."""
+    if not np.isfinite(axis.get_minpos()):
+        axis.axes.set(**{f"{axis.axis_name}lim": (0.1, 1.0)})
 
 
 def power_of_ten(value: float) -> str:

@@ -79,9 +79,10 @@ def _in_words(training: TrainingSettings) -> str:
     )
 
 
-def _unpruned(results: xr.Dataset, variable: str, **where: str) -> np.ndarray:
+def _unpruned(results: xr.Dataset, variable: str, estimate: str | None = None) -> np.ndarray:
     """A measurement of every trial's unpruned machine."""
-    return results[variable].isel(criterion=0, round=0).sel(stage="retrained", **where).values
+    values = results[variable].isel(criterion=0, round=0).sel(stage="retrained")
+    return (values if estimate is None else values.sel(estimate=estimate)).values
 
 
 _FINAL_COLUMNS = [
