@@ -1,9 +1,9 @@
 import re
-from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
+from pages import OWN_RULE, SCRIPT, Page, plain
 from secateur.figures.style import RC
 from secateur.pruning import RULES
 from secateur.report import write_report
@@ -12,33 +12,6 @@ from secateur.report.wording import percent, points, written
 from synthetic_study import KEPT, synthetic_config, synthetic_results, write_study
 
 CRITERIA = ("variance-fi", "heuristic-fi", "weight-magnitude", "random", "anti-fi")
-SCRIPT = "<script>alert(1)</script>"
-OWN_RULE = '<b onclick="alert(2)">mine'
-
-
-class Page(HTMLParser):
-    """Tags and text of a page."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.tags, self.attributes, self.pieces = [], [], []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(tag, name, value or "") for name, value in attrs]
-
-    def handle_data(self, data):
-        if self.tags[-1:] != ["style"]:
-            self.pieces.append(data)
-
-    @property
-    def text(self):
-        return " ".join("".join(self.pieces).split())
-
-
-def plain(text):
-    return text.replace("\N{NO-BREAK SPACE}", " ")
 
 
 def judged(results):

@@ -60,7 +60,9 @@ def whole_matrix(trained: TrainedMachine) -> Drawing:
     side = WIDTH - _LEFT - MARGIN
     figure = Figure(figsize=(WIDTH, side + 0.45 + COLOUR_BAR))
     axes = axes_at(figure, _LEFT, COLOUR_BAR + 0.1, side, side)
-    axes.imshow(np.maximum(magnitudes, smallest), norm=norm, cmap=colours, interpolation="nearest", aspect="auto")
+    # Coloured once for both files, and averaged where there are more parameters than dots of the printer.
+    rgba = colours(norm(np.maximum(magnitudes, smallest)), bytes=True)
+    axes.imshow(rgba, interpolation="antialiased", aspect="auto")
     edges = np.cumsum([0, machine.n_synapses, *machine.layer_sizes])
     for edge in edges[1:-1]:
         axes.axvline(edge - 0.5, color="white", linewidth=0.8)

@@ -139,7 +139,8 @@ def powers_of_ten(axis: Axis) -> None:
 def _give_range_when_empty(axis: Axis) -> None:
     """A logarithmic axis without data has no range to put ticks in."""
     if not np.isfinite(axis.get_minpos()):
-        axis.axes.set(**{f"{axis.axis_name}lim": (0.1, 1.0)})
+        set_limits = axis.axes.set_xlim if axis is axis.axes.xaxis else axis.axes.set_ylim
+        set_limits(0.1, 1.0)
 
 
 def power_of_ten(value: float) -> str:

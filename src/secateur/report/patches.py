@@ -89,11 +89,11 @@ _FINAL_COLUMNS = [
     "synapses",
     "hidden units",
     "KL, pruned (nats)",
-    "KL, retrained (nats)",
-    "log-likelihood of unseen patches, retrained (nats)",
-    "log-frequency error, pruned (nats)",
-    "log-frequency error, retrained (nats)",
-    "the same, sampled (nats)",
+    "KL (nats)",
+    "test log-likelihood (nats)",
+    "log-frequency error, pruned",
+    "log-frequency error",
+    "log-frequency error, sampled",
 ]
 
 
@@ -112,7 +112,8 @@ def _final_cells(results: xr.Dataset, criterion: str, number: int) -> list[str]:
     return [
         written(synapses_left(results, criterion)[:, number], digits=0),
         written(units_left(results, criterion)[:, number]),
-        *(written(divergences(results, criterion, stage)[:, number], digits=3) for stage in ("pruned", "retrained")),
+        written(divergences(results, criterion, "pruned")[:, number], digits=2),
+        written(divergences(results, criterion, "retrained")[:, number], digits=3),
         written(last["test_log_likelihood"].sel(stage="retrained").values, digits=3),
         *(written(errors.sel(stage=stage, estimate="exact").values, digits=2) for stage in ("pruned", "retrained")),
         written(errors.sel(stage="retrained", estimate="sampled").values, digits=2),
