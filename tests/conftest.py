@@ -24,6 +24,8 @@ LAYER_SIZES = {"rbm": (5, 4), "dbm-2-hidden": (4, 3, 5), "dbm-3-hidden": (3, 4, 
 def pytest_configure(config: pytest.Config) -> None:
     jax.config.update("jax_numpy_rank_promotion", "raise")
     jax.config.update("jax_numpy_dtype_promotion", "strict")
+    # The programs of tests are many and run briefly: few optimisations, and each compiles in half the time.
+    jax.config.update("jax_disable_most_optimizations", True)
     jax.config.update("jax_compilation_cache_dir", str(config.cache.mkdir("jax")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     # Two workers may meet at one file of the cache, or a killed run may leave half a file; JAX then compiles again.

@@ -30,15 +30,6 @@ QUICK: dict[str, Any] = {"n_epochs": 100, "batch_size": 10, "n_chains": 10, "lea
 """Many epochs of few updates: strong, asymmetric couplings in no time."""
 
 
-@pytest.fixture(autouse=True, scope="module")
-def compile_fast():
-    """Fits of some thirty shapes, most by scikit-learn's checks: without XLA's optimisations each compiles in half the
-    time."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="module")
 def rows() -> np.ndarray:
     """Binary rows of two kinds, which differ in the rates of all columns."""

@@ -247,3 +247,38 @@ def test_learning_rates_go_from_the_first_to_the_last_value(schedule, expected):
 def test_settings_out_of_range_are_refused(changes, message):
     with pytest.raises(ValidationError, match=message):
         TrainingSettings(**changes)
+
+
+@pytest.mark.parametrize("name", ["rbm", "dbm-2-hidden"])
+def test_exact_training_ends_where_the_exact_gradient_is_zero(name):
+    machine, rows = small_machine(name, masked=True), _rows(name, 200)
+    finished: list[int] = []
+    settings = _settings(method="exact", n_epochs=60)
+    trained, history = train(machine, rows, settings, KEY, on_epoch=finished.append)
+    slopes = [abs(np.asarray(g)).max() for g in jax.tree.leaves(enumeration.gradient(trained, rows))]
+    assert max(slopes) < 5e-3  # as near as a float32 likelihood lets L-BFGS come
+    assert max(abs(np.asarray(g)).max() for g in jax.tree.leaves(enumeration.gradient(machine, rows))) > 0.1
+    for weight, mask in zip(trained.weights, machine.masks, strict=True):
+        np.testing.assert_array_equal(np.asarray(weight)[~np.asarray(mask)], 0)
+    assert finished == list(range(1, 61)) and history.pseudo_likelihood.size == 0
+
+
+def test_exact_training_of_trials_with_different_numbers_of_patterns(rbm):
+    """Rows are counted once per pattern and padded to equal numbers; the padding must not weigh."""
+    rows = [_rows("rbm", 40), np.tile(_rows("rbm", 4), (10, 1))]
+    stacked = jax.tree.map(lambda a: jnp.stack([a, a]), rbm)
+    together, _ = train(stacked, np.stack(rows), _settings(method="exact", n_epochs=3), KEY)
+    for trial, its_rows in enumerate(rows):
+        single = _trained(rbm, _settings(method="exact", n_epochs=3), its_rows)
+        for found, expected in zip(_arrays(together), _arrays(single), strict=True):
+            np.testing.assert_allclose(found[trial], expected, atol=1e-4)
+
+
+def test_exact_training_of_a_large_machine_is_refused():
+    machine = Machine([np.zeros((25, 30))], [np.zeros(25), np.zeros(30)])
+    with pytest.raises(ValueError) as error:
+        _trained(machine, _settings(method="exact"), np.zeros((4, 25), np.float32))
+    assert str(error.value) == (
+        "exact training needs a machine whose smaller block of layers has at most 20 units, this one has 25 "
+        "(layer sizes (25, 30)); train with method='cd' or 'pcd' instead"
+    )

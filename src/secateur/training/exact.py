@@ -45,7 +45,7 @@ def maximise_likelihood(
     ValueError
         If the machine is too large to be enumerated.
     """
-    enumeration.check_size(machine.layer_sizes, "training")
+    enumeration.check_size(machine.layer_sizes, "training", "train with method='cd' or 'pcd'")
     patterns, frequencies = _patterns(np.asarray(visible))
     state = _start(machine)
     for first in range(0, n_iterations, _ITERATIONS_PER_CALL):
