@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from brute_force import BruteForce
+from conftest import small_machine
 from secateur import likelihood, mean_field
 from secateur.likelihood import LogPartition
 from statistical import FAULTS, assert_within_errors, judged, with_twins
@@ -50,6 +51,14 @@ def test_annealing_from_the_rates_of_the_data(dbm, fault):
     with judged(fault):
         degrees = found.effective_sample_size - 1
         assert_within_errors(found.estimate, found.standard_error, BruteForce(dbm).log_z, degrees)
+
+
+def test_annealing_is_unbiased_with_few_temperatures():
+    """A transition that leaves the distribution of another temperature alone shows here, as 14 errors or more."""
+    machine = small_machine("dbm-2-hidden", masked=False)
+    found = likelihood.log_partition(machine, "ais", key=jax.random.key(1), n_chains=40_000, n_temperatures=5)
+    degrees = found.effective_sample_size - 1
+    assert_within_errors(found.estimate, found.standard_error, BruteForce(machine).log_z, degrees)
 
 
 def test_annealing_with_more_temperatures_is_more_accurate(dbm):
@@ -111,6 +120,16 @@ def test_mean_field_stops_at_a_point_that_reproduces_itself(machine):
     for layer in range(1, machine.n_layers):
         expected = jax.nn.sigmoid(machine.total_input(means, layer))
         np.testing.assert_allclose(means[layer], expected, atol=1e-5)
+
+
+def test_mean_field_starts_from_doubled_input_where_a_layer_above_is_missing(dbm):
+    """One pass upwards (Salakhutdinov & Hinton 2009, section 3.1): doubled but for the top layer."""
+    rows = _all_rows(dbm)
+    first, second = (np.asarray(w, float) for w in dbm.weights)
+    hidden = 1 / (1 + np.exp(-(2 * rows @ first + np.asarray(dbm.biases[1]))))
+    top = 1 / (1 + np.exp(-(hidden @ second + np.asarray(dbm.biases[2]))))
+    for found, expected in zip(mean_field.bottom_up(dbm, rows), (rows, hidden, top), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_mean_field_updates_never_lower_the_bound(dbm):

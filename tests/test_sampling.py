@@ -116,6 +116,16 @@ def test_conditional_means_are_exact_probabilities_given_the_even_layers(machine
         assert set(np.unique(new[layer])) <= {0.0, 1.0}
 
 
+def test_held_units_are_their_own_means(dbm):
+    states = sampling.random_states(dbm, jax.random.key(0), 64)
+    held = jnp.asarray([True, False, True])
+    new, means = sampling.half_sweep(dbm, states, jax.random.key(1), 1, (None, held, None))
+    free_new, free_means = sampling.half_sweep(dbm, states, jax.random.key(1), 1)
+    for found, free in ((new, free_new), (means, free_means)):
+        np.testing.assert_array_equal(found[1], jnp.where(held[None, :], states[1], free[1]))
+        assert (np.asarray(found[1]) != np.asarray(free[1])).any()
+
+
 def test_draws_and_streamed_moments_come_from_the_same_chains(rbm):
     start = sampling.random_states(rbm, jax.random.key(0), 64)
     draws, diagnostics = sampling.sample(rbm, start, jax.random.key(1), n_draws=20, n_sweeps=2, n_burn_in=3)
