@@ -17,7 +17,6 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from secateur import enumeration, mean_field, units
 from secateur.arrays import AnyArray
 from secateur.machine import Machine, States
-from secateur.sampling import half_sweep, random_states
 
 
 class LogPartition(eqx.Module):
@@ -89,13 +88,19 @@ def log_partition(
         raise ValueError("method='ais' needs key, e.g. key=jax.random.key(0)")
     if n_chains < 2 or n_temperatures < 2:
         raise ValueError(f"n_chains and n_temperatures must be at least 2, got {n_chains} and {n_temperatures}")
-    base_bias = machine.biases[0] if base_rates is None else units.logit(jnp.clip(base_rates, 1e-3, 1 - 1e-3))
+    base_bias = machine.biases[0] if base_rates is None else base_bias_of(base_rates)
     log_weights = annealed_log_weights(machine, base_bias, key, n_chains=n_chains, n_temperatures=n_temperatures)
-    return _combine(np.asarray(log_weights, dtype=np.float64), n_temperatures)
+    return combine_log_weights(np.asarray(log_weights), n_temperatures)
 
 
-def _combine(log_weights: np.ndarray, n_temperatures: int) -> LogPartition:
-    """Estimate of log mean weight, with the jackknife standard error."""
+def base_bias_of(rates: Float[AnyArray, "*trials visible"]) -> Float[Array, "*trials visible"]:
+    """Visible biases (nats) of independent units with these rates, from which annealing starts; bounded."""
+    return units.logit(jnp.clip(rates, 1e-3, 1 - 1e-3))
+
+
+def combine_log_weights(log_weights: Float[np.ndarray, " chains"], n_temperatures: int) -> LogPartition:
+    """``log Z`` from the log weights of annealing runs: their log mean, with the jackknife standard error."""
+    log_weights = log_weights.astype(np.float64)
     n_chains = log_weights.size
     shift = log_weights.max()
     weights = np.exp(log_weights - shift)
@@ -114,41 +119,46 @@ def annealed_log_weights(
     """Log importance weights (nats, ``log Z`` of the base included) of independent annealing runs at any depth.
 
     At inverse temperature ``b`` the visible biases are ``(1 - b) * base_bias + b * bias`` and all other parameters are
-    multiplied by ``b``; the odd layers are summed out of every weight.
+    multiplied by ``b``; the odd layers are summed out of every weight. So their total input is ``b`` times that of the
+    machine itself, and one product per step serves both weights and the new odd states.
     """
-
-    def tempered(beta: Array) -> Machine:
-        visible_bias = (1 - beta) * base_bias + beta * machine.biases[0]
-        biases = (visible_bias, *(beta * b for b in machine.biases[1:]))
-        return eqx.tree_at(lambda m: (m.weights, m.biases), machine, (tuple(beta * w for w in machine.weights), biases))
+    even_hidden = range(2, machine.n_layers, 2)
+    odd_layers = range(1, machine.n_layers, 2)
 
     def body(carry: tuple[States, Array], step: tuple[Array, Array, Array]) -> tuple[tuple[States, Array], None]:
         states, log_weights = carry
         before, after, step_key = step
-        hotter, colder = tempered(before), tempered(after)
-        log_weights = log_weights + _log_weight_even(colder, states) - _log_weight_even(hotter, states)
+        inputs = {layer: machine.total_input(states, layer) for layer in odd_layers}
+        slope = states[0] @ (machine.biases[0] - base_bias)
+        slope = slope + sum(states[layer] @ machine.biases[layer] for layer in even_hidden)
+        gain = sum(
+            (units.log_normaliser(after * x) - units.log_normaliser(before * x)).sum(axis=1) for x in inputs.values()
+        )
+        log_weights = log_weights + (after - before) * slope + gain
         # Fresh odd states first: the weights are those of the even layers alone, so must be the transitions.
-        key_odd, key_even = jax.random.split(step_key)
-        states, _ = half_sweep(colder, states, key_odd, 1)
-        states, _ = half_sweep(colder, states, key_even, 0)
-        return (states, log_weights), None
+        keys = jax.random.split(step_key, machine.n_layers)
+        new = list(states)
+        for layer in odd_layers:
+            new[layer] = units.sample(units.mean(after * inputs[layer]), keys[layer])
+        for layer in range(0, machine.n_layers, 2):
+            total = after * machine.total_input(tuple(new), layer)
+            if layer == 0:
+                total = total + (1 - after) * base_bias[None, :]
+            new[layer] = units.sample(units.mean(total), keys[layer])
+        return (tuple(new), log_weights), None
 
     key_start, key_steps = jax.random.split(key)
-    start = random_states(tempered(jnp.asarray(0.0)), key_start, n_chains)
+    rates = [units.mean(base_bias), *(jnp.full(n, 0.5) for n in machine.layer_sizes[1:])]
+    start_keys = jax.random.split(key_start, machine.n_layers)
+    start = tuple(
+        units.sample(jnp.broadcast_to(rate, (n_chains, rate.shape[0])), k)
+        for rate, k in zip(rates, start_keys, strict=True)
+    )
     betas = jnp.linspace(0.0, 1.0, n_temperatures)
     steps = (betas[:-1], betas[1:], jax.random.split(key_steps, n_temperatures - 1))
     (_, log_weights), _ = jax.lax.scan(body, (start, jnp.zeros(n_chains)), steps)
     log_z_base = units.log_normaliser(base_bias).sum() + sum(machine.layer_sizes[1:]) * math.log(2)
     return log_weights + log_z_base
-
-
-def _log_weight_even(machine: Machine, states: States) -> Float[Array, " chains"]:
-    """Unnormalised log-probability of the even layers, the odd ones summed out."""
-    bias_terms = sum(states[layer] @ machine.biases[layer] for layer in range(0, machine.n_layers, 2))
-    odd_layers = range(1, machine.n_layers, 2)
-    return bias_terms + sum(
-        units.log_normaliser(machine.total_input(states, layer)).sum(axis=1) for layer in odd_layers
-    )
 
 
 def log_probability(

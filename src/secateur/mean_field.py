@@ -63,13 +63,19 @@ def infer(
     means = bottom_up(machine, visible)
     if machine.n_layers == 2:
         return means
+    from_visible = machine.biases[1][None, :] + machine.input_from_below(means, 1)  # the same at every update
+
+    def total_input(means: list[Array], layer: int) -> Array:
+        if layer == 1:
+            return from_visible + machine.input_from_above(tuple(means), 1)
+        return machine.total_input(tuple(means), layer)
 
     def update(carry: tuple[Array, Array, States]) -> tuple[Array, Array, States]:
         count, _, old = carry
         new = list(old)
         for parity in (1, 0):
             for layer in range(2 - parity, machine.n_layers, 2):
-                new[layer] = units.mean(machine.total_input(tuple(new), layer))
+                new[layer] = units.mean(total_input(new, layer))
         changes = [jnp.max(jnp.abs(a - b), initial=0.0) for a, b in zip(new[1:], old[1:], strict=True)]
         return count + 1, jnp.stack(changes).max(), tuple(new)
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from secateur.arrays import AnyArray
+from secateur.randomness import uniforms
 
 
 def mean(total_input: Float[AnyArray, "*shape"]) -> Float[Array, "*shape"]:
@@ -20,8 +21,7 @@ def mean(total_input: Float[AnyArray, "*shape"]) -> Float[Array, "*shape"]:
 
 def sample(probabilities: Float[AnyArray, "*shape"], key: PRNGKeyArray) -> Float[Array, "*shape"]:
     """Draw 0/1 states with the given probabilities of being 1."""
-    uniforms = jax.random.uniform(key, probabilities.shape, dtype=probabilities.dtype)
-    return (uniforms < probabilities).astype(probabilities.dtype)
+    return (uniforms(key, probabilities.shape) < probabilities).astype(probabilities.dtype)
 
 
 def log_normaliser(total_input: Float[AnyArray, "*shape"]) -> Float[Array, "*shape"]:

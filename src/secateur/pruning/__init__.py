@@ -17,6 +17,7 @@ from secateur.pruning.removal import (
     number_to_remove,
     remove_dead_units,
     remove_lowest,
+    shrink,
     silent_visible_units,
 )
 from secateur.pruning.rounds import ImportanceSampling, Round, model_moments, model_states, prune_and_retrain
@@ -42,5 +43,6 @@ __all__ = [
     "register",
     "remove_dead_units",
     "remove_lowest",
+    "shrink",
     "silent_visible_units",
 ]

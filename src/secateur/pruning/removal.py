@@ -8,10 +8,11 @@ from typing import Literal
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, PRNGKeyArray
+from jaxtyping import Bool, Float, Int, PRNGKeyArray
 
 from secateur.arrays import AnyArray
 from secateur.machine import Machine
+from secateur.trials import n_trials, stack, unstack
 
 Zeros = Literal["all", "fraction"]
 """Zero rule: where more synapses than the fraction have zero importance, remove all of them, or a random choice of
@@ -96,13 +97,47 @@ def compact(machine: Machine) -> Machine:
 
     The distribution over the units that stay is that of the machine whose dead units have lost their synapses.
     """
-    masks = remove_dead_units([np.asarray(m) for m in machine.masks])
-    alive = living_units(masks)
-    pairs = list(zip(alive[:-1], alive[1:], strict=True))
+    machine = machine.with_masks(remove_dead_units([np.asarray(m) for m in machine.masks]))
+    return _keep(machine, [np.flatnonzero(alive) for alive in living_units(machine.masks)])
+
+
+def shrink(machine: Machine, multiple: int = 64) -> Machine:
+    """The machine, or stacked trials, in smaller arrays: dead units leave until every hidden layer fills a multiple.
+
+    Where :func:`compact` makes a shape of its own for every machine, and so costs a compilation each, this rounds up:
+    layers keep all living units and so many dead ones, without synapses, that few shapes occur. Stacked trials keep
+    equal shapes.
+
+    Parameters
+    ----------
+    machine
+        A machine whose dead units have no synapses left (:func:`remove_dead_units`).
+    multiple
+        Hidden layers get a multiple of this many units, or keep the size they have if that is smaller.
+    """
+    stacked = n_trials(machine) is not None
+    machines = unstack(machine) if stacked else [machine]
+    alive = [living_units(one.masks) for one in machines]
+    sizes = list(machine.layer_sizes)
+    for layer in range(1, machine.n_layers):
+        most = max(int(living[layer].sum()) for living in alive)
+        sizes[layer] = min(sizes[layer], multiple * max(1, math.ceil(most / multiple)))
+    # Living units first, then dead ones, each in their order; then the chosen ones in their order.
+    chosen = [
+        [np.sort(np.argsort(~layer, kind="stable")[:size]) for layer, size in zip(living, sizes, strict=True)]
+        for living in alive
+    ]
+    smaller = [_keep(one, units) for one, units in zip(machines, chosen, strict=True)]
+    return stack(smaller) if stacked else smaller[0]
+
+
+def _keep(machine: Machine, units: Sequence[Int[np.ndarray, " _units"]]) -> Machine:
+    """The machine with only these units of every layer."""
+    pairs = list(zip(units[:-1], units[1:], strict=True))
     return Machine(
         weights=[np.asarray(w)[np.ix_(*ends)] for w, ends in zip(machine.weights, pairs, strict=True)],
-        biases=[np.asarray(b)[living] for b, living in zip(machine.biases, alive, strict=True)],
-        masks=[m[np.ix_(*ends)] for m, ends in zip(masks, pairs, strict=True)],
-        unit_indices=[np.asarray(i)[living] for i, living in zip(machine.unit_indices, alive, strict=True)],
+        biases=[np.asarray(b)[kept] for b, kept in zip(machine.biases, units, strict=True)],
+        masks=[np.asarray(m)[np.ix_(*ends)] for m, ends in zip(machine.masks, pairs, strict=True)],
+        unit_indices=[np.asarray(i)[kept] for i, kept in zip(machine.unit_indices, units, strict=True)],
         original_layer_sizes=machine.original_layer_sizes,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,7 @@ from secateur.machine import Machine, States
 from secateur.moments import Moments
 from secateur.pruning.criteria import WHOLE_MACHINE_RULES, Rule
 from secateur.pruning.prune import Fraction, pruned_masks
-from secateur.pruning.removal import Zeros
+from secateur.pruning.removal import Zeros, shrink
 from secateur.randomness import child_key
 from secateur.training import TrainingSettings, train
 from secateur.trials import keys_for, n_trials, over_trials, unstack
@@ -43,7 +44,7 @@ class ImportanceSampling(BaseModel):
 
 @dataclass(frozen=True)
 class Round:
-    """One round of pruning; machines keep the array sizes they came with, dead units included.
+    """One round of pruning. Arrays may hold dead units, which have no synapses.
 
     Attributes
     ----------
@@ -52,7 +53,8 @@ class Round:
     moments
         What importance was measured from, before anything was removed; one for each trial.
     pruned, retrained
-        The machine after removal and after retraining.
+        The machine after removal, in arrays of the size it had before, and after retraining, in smaller arrays where
+        that pays.
     """
 
     number: int
@@ -72,6 +74,7 @@ def prune_and_retrain(
     key: Keys,
     importance: ImportanceSampling | Literal["exact"] | None = None,
     zeros: Zeros = "all",
+    shrink_at: float = 1.0,
 ) -> Iterator[Round]:
     """Prune and retrain a machine round after round; yields after every round.
 
@@ -95,6 +98,9 @@ def prune_and_retrain(
         How importance is measured: from model states, or ``"exact"`` by enumeration. ``None``: 10,000 states.
     zeros
         Zero rule (see :func:`secateur.pruning.remove_lowest`).
+    shrink_at
+        Arrays shrink (:func:`secateur.pruning.shrink`) when at least this share of the multiplications of a Gibbs sweep
+        would go; every new shape costs compilations. 1: never.
 
     Raises
     ------
@@ -111,7 +117,9 @@ def prune_and_retrain(
         if isinstance(criterion, str) and criterion in WHOLE_MACHINE_RULES:
             sources = _whole_states(machine, how, child_key(round_keys, "states"))
         pruned = _remove(machine, sources, criterion, fraction, key_removal, zeros)
-        machine = _retrain(machine, pruned, visible, retraining, child_key(round_keys, "retraining"))
+        lost = _lost_synapses(machine, pruned)
+        machine = _shrink_if_it_pays(pruned, shrink_at)
+        machine = _retrain(machine, lost, visible, retraining, child_key(round_keys, "retraining"))
         yield Round(number, moments, pruned, machine)
 
 
@@ -168,10 +176,24 @@ def _remove(
     return machine.with_masks([np.stack(masks) for masks in zip(*kept, strict=True)])
 
 
-def _retrain(before: Machine, pruned: Machine, visible: AnyArray, retraining: TrainingSettings, keys: Keys) -> Machine:
+def _lost_synapses(before: Machine, after: Machine) -> np.ndarray:
+    """Whether a machine lost synapses, or which of the stacked trials did."""
+    pairs = zip(before.masks, after.masks, strict=True)
+    return np.any([(np.asarray(old) & ~np.asarray(new)).any(axis=(-2, -1)) for old, new in pairs], axis=0)
+
+
+def _shrink_if_it_pays(machine: Machine, shrink_at: float) -> Machine:
+    if shrink_at == 1:
+        return machine
+    smaller = shrink(machine)
+    products, fewer = (sum(math.prod(w.shape[-2:]) for w in m.weights) for m in (machine, smaller))
+    return smaller if fewer <= (1 - shrink_at) * products else machine
+
+
+def _retrain(
+    pruned: Machine, lost: np.ndarray, visible: AnyArray, retraining: TrainingSettings, keys: Keys
+) -> Machine:
     """Retrain machines that lost synapses; those that lost none stay as they are."""
-    pairs = zip(before.masks, pruned.masks, strict=True)
-    lost = np.any([(np.asarray(old) & ~np.asarray(new)).any(axis=(-2, -1)) for old, new in pairs], axis=0)
     if not lost.any():
         return pruned
     retrained, _ = train(pruned, visible, retraining, keys, record_history=False)

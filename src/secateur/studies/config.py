@@ -44,6 +44,9 @@ class PruningSettings(_Settings):
 
     fraction: float | tuple[float, ...] = Field(description="share of each weight matrix's remaining synapses")
     zeros: Zeros = Field("all", description="zero rule")
+    shrink_at: float = Field(
+        1.0, gt=0, le=1, description="share of the work that must go before arrays shrink to the living units; 1: never"
+    )
 
 
 class StudyConfig(_Settings):
@@ -55,6 +58,7 @@ class StudyConfig(_Settings):
     size: str = Field(description="which of the file's sizes this is")
     seed: int = Field(0, ge=0)
     trials: int = Field(3, ge=1)
+    trials_at_once: int | None = Field(None, ge=1, description="trials that run as one batch; none: all of them")
     rounds: int = Field(5, ge=1)
     criteria: tuple[str, ...] = Field(min_length=1)
     threads: int = Field(2, ge=1, description="rules that run at the same time")
@@ -83,16 +87,27 @@ class StudyConfig(_Settings):
 class DigitsData(_Settings):
     """Which digits, and how they are split."""
 
-    dataset: Literal["handwritten-digits"] = "handwritten-digits"
-    test_share: float = Field(0.28, gt=0, lt=1, description="share of images kept for testing; split by seed and trial")
+    dataset: Literal["handwritten-digits", "mnist"] = Field(
+        "handwritten-digits", description="scikit-learn's 8 x 8 digits, which are always there, or MNIST"
+    )
+    data_dir: str | None = Field(None, description="folder with the data sets (MNIST)")
+    side: Literal[20, 28] = Field(20, description="pixels per side that are kept around the centre (MNIST)")
+    test_share: float = Field(
+        0.28, gt=0, lt=1, description="share kept for testing, split by seed and trial (handwritten digits)"
+    )
 
 
 class DigitsEvaluation(_Settings):
     """What is measured at every stage of a digits study."""
 
+    n_mean_field: int = Field(50, ge=1, description="most mean-field updates of the hidden layers")
+    mean_field_tolerance: float = Field(1e-3, gt=0, description="largest change of a probability at which to stop")
     n_samples: int = Field(250, ge=10, description="independent samples that the digit classifier judges")
+    n_conditional_samples: int = Field(250, ge=10, description="samples with the top layer held, for labelled digits")
     n_sweeps: int = Field(100, ge=1, description="Gibbs sweeps before each sample")
     n_examples: int = Field(10, ge=1, description="samples kept as examples")
+    n_annealing_chains: int = Field(100, ge=2, description="annealing runs for log Z")
+    n_temperatures: int = Field(300, ge=2, description="inverse temperatures of each annealing run")
 
 
 class DigitsConfig(StudyConfig):
@@ -175,7 +190,7 @@ def load_config(
         chosen = size or next(iter(sizes))
         if chosen not in sizes:
             raise ValueError(f"study {str(study)!r} has no size {chosen!r}; choose one of {', '.join(sizes)}")
-        content = _merge(content, sizes[chosen]) | {"size": chosen}
+        content = _merge(content, _size(sizes, chosen)) | {"size": chosen}
     elif size not in (None, content.get("size")):
         raise ValueError(f"study {str(study)!r} has no sizes; leave size out")
     kind = content.get("kind")
@@ -240,6 +255,17 @@ def _read(study: str | Path) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{str(study)!r} is not valid TOML: {error}") from error
+
+
+def _size(sizes: dict[str, Any], name: str) -> dict[str, Any]:
+    """Settings of a size; one that is ``like`` another changes only what it names."""
+    settings = dict(sizes[name])
+    like = settings.pop("like", None)
+    if like is None:
+        return settings
+    if like not in sizes or "like" in sizes[like]:
+        raise ValueError(f"size {name!r} must be like a size that stands for itself, got {like!r}")
+    return _merge(sizes[like], settings)
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from secateur import evaluation, sampling, units
+from secateur import evaluation, likelihood, sampling, units
 from secateur.arrays import Keys
-from secateur.datasets import handwritten_digits
+from secateur.datasets import LabelledImages, data_folder, handwritten_digits, read_mnist
 from secateur.machine import Machine, receptive_field_masks
 from secateur.moments import Moments
 from secateur.randomness import child_key
-from secateur.studies.config import DigitsConfig
+from secateur.studies.config import DigitsConfig, DigitsEvaluation
 from secateur.studies.schema import DIGITS, Variable
 from secateur.studies.study import Measured
 from secateur.training import pretrain, train
@@ -27,28 +27,26 @@ REFERENCES = ("test digits", "random patterns")
 
 
 class DigitsStudy:
-    """Data, first machines, training and measurements of all trials of a digits study; trials are stacked.
+    """Data, first machines, training and measurements of some trials of a digits study; these trials are stacked.
 
     Raises
     ------
     ValueError
         If the settings do not fit the data, e.g. a receptive field larger than the image.
+    OSError
+        If the data set is not there.
     """
 
     variables: dict[str, Variable] = DIGITS
 
-    def __init__(self, config: DigitsConfig):
+    def __init__(self, config: DigitsConfig, trials: Sequence[int]):
         self.config = config
         root = jax.random.key(config.seed)
-        self.keys = jnp.stack([child_key(root, "trial", trial) for trial in range(config.trials)])
-        # Every trial has its own split, so that error bars cover the choice of images as well.
-        self.images = [
-            handwritten_digits(seed=config.seed + 1000 * trial, test_share=config.data.test_share)
-            for trial in range(config.trials)
-        ]
+        self.keys = jnp.stack([child_key(root, "trial", trial) for trial in trials])
+        self.images = _load(config, trials)
         self.visible = jnp.asarray(np.stack([images.train for images in self.images]))
         self.held_out = jnp.asarray(np.stack([images.test for images in self.images]))
-        self.machine = stack([self._first_machine(trial) for trial in range(config.trials)])
+        self.machine = stack([self._first_machine(place) for place in range(len(trials))])
         self.judges = [evaluation.fit_classifier(images.train, images.train_labels) for images in self.images]
 
     @property
@@ -65,8 +63,9 @@ class DigitsStudy:
         }
 
     def attrs(self) -> dict[str, Any]:
-        """Height and width of the images in pixels."""
-        return {"image_shape": self.images[0].shape}
+        """Height and width of the images in pixels, and their numbers."""
+        first = self.images[0]
+        return {"image_shape": first.shape, "n_train": len(first.train), "n_test": len(first.test)}
 
     def train(self, on_epoch: Callable[[int], None]) -> tuple[Machine, Measured]:
         """Greedy pretraining, then joint training of all layers."""
@@ -91,11 +90,11 @@ class DigitsStudy:
     def once(self, machine: Machine) -> Measured:
         """What the measurements are compared with: raw pixels, test digits, random patterns."""
         pixel_error, quality, diversity = [], [], []
-        for trial, images in enumerate(self.images):
-            pixel_error.append(1 - self.judges[trial].score(images.test, images.test_labels))
-            key = child_key(self.keys[trial], "random patterns")
-            noise = np.asarray(jax.random.bernoulli(key, 0.5, images.test.shape), np.float32)
-            scores = [evaluation.sample_scores(self.judges[trial], rows) for rows in (images.test, noise)]
+        for images, judge, key in zip(self.images, self.judges, self.keys, strict=True):
+            pixel_error.append(1 - judge.score(images.test, images.test_labels))
+            noise_key = child_key(key, "random patterns")
+            noise = np.asarray(jax.random.bernoulli(noise_key, 0.5, images.test.shape), np.float32)
+            scores = [evaluation.sample_scores(judge, rows) for rows in (images.test, noise)]
             quality.append([s.quality for s in scores])
             diversity.append([s.diversity for s in scores])
         return {
@@ -105,34 +104,59 @@ class DigitsStudy:
         }
 
     def evaluate(self, machine: Machine, keys: Keys) -> Measured:
-        """Encoding error, quality and diversity of samples."""
-        train_features = np.asarray(evaluation.top_layer(machine, self.visible))
-        test_features = np.asarray(evaluation.top_layer(machine, self.held_out))
-        samples = np.asarray(self._samples(machine, keys)[0])
-        errors, scores = [], []
-        for trial, images in enumerate(self.images):
-            features = train_features[trial], images.train_labels, test_features[trial], images.test_labels
-            errors.append(evaluation.encoding_error(*features))
-            scores.append(evaluation.sample_scores(self.judges[trial], samples[trial]))
-        return {
-            "test_error": np.array(errors),
-            "sample_quality": np.array([s.quality for s in scores]),
-            "sample_diversity": np.array([s.diversity for s in scores]),
-        }
+        """Encoding error, likelihood, and what the digit classifier says of samples."""
+        return self._encoding(machine, keys) | self._samples(machine, keys)
 
     def end_of_round(self, machine: Machine, keys: Keys) -> Measured:
-        """Example samples."""
-        return {"example_sample": np.asarray(self._samples(machine, keys)[1])[:, : self.config.evaluation.n_examples]}
-
-    def _samples(self, machine: Machine, keys: Keys) -> tuple[Array, Array]:
-        return _visible_samples(machine, keys, self.config.evaluation.n_samples, self.config.evaluation.n_sweeps)
+        """Nothing beyond what is measured at every stage."""
+        return {}
 
     def removal(self, before: Machine, moments: list[Moments], after: Machine) -> Measured:
         """Nothing: this study does not look at single removals."""
         return {}
 
-    def _first_machine(self, trial: int) -> Machine:
-        images, model = self.images[trial], self.config.model
+    def _encoding(self, machine: Machine, keys: Keys) -> Measured:
+        """Test error of logistic regression on the top layer, and the bound on the test digits' log-likelihood."""
+        how = self.config.evaluation
+        encode = partial(evaluation.encode, max_updates=how.n_mean_field, tolerance=how.mean_field_tolerance)
+        train_features = np.asarray(encode(machine, self.visible)[0])
+        test_features, bounds = (np.asarray(a) for a in encode(machine, self.held_out))
+        log_weights = _anneal(machine, self.visible.mean(axis=1), child_key(keys, "annealing"), how)
+        errors, partitions = [], []
+        for place, images in enumerate(self.images):
+            features = train_features[place], images.train_labels, test_features[place], images.test_labels
+            errors.append(evaluation.encoding_error(*features))
+            partitions.append(likelihood.combine_log_weights(np.asarray(log_weights)[place], how.n_temperatures))
+        return {
+            "test_error": np.array(errors),
+            "log_likelihood_bound": bounds.mean(axis=1, dtype=float) - [z.estimate for z in partitions],
+            "log_likelihood_bound_error": np.array([z.standard_error for z in partitions]),
+            "annealing_sample_size": np.array([z.effective_sample_size for z in partitions]),
+        }
+
+    def _samples(self, machine: Machine, keys: Keys) -> Measured:
+        """Quality and diversity of free samples; how often those drawn for a labelled digit are read as that digit."""
+        how = self.config.evaluation
+        free, probabilities = (np.asarray(a) for a in _draw(machine, child_key(keys, "samples"), how))
+        scores = [evaluation.sample_scores(judge, rows) for judge, rows in zip(self.judges, free, strict=True)]
+        chosen = [
+            np.asarray(jax.random.permutation(key, len(images.test)))[: how.n_conditional_samples]
+            for images, key in zip(self.images, child_key(keys, "labelled digits"), strict=True)
+        ]
+        digits = jnp.asarray(np.stack([images.test[rows] for images, rows in zip(self.images, chosen, strict=True)]))
+        drawn = np.asarray(_draw_for(machine, digits, child_key(keys, "conditional samples"), how))
+        labels = [images.test_labels[rows] for images, rows in zip(self.images, chosen, strict=True)]
+        accuracy = [judge.score(*one) for judge, *one in zip(self.judges, drawn, labels, strict=True)]
+        return {
+            "sample_quality": np.array([s.quality for s in scores]),
+            "sample_diversity": np.array([s.diversity for s in scores]),
+            "conditional_accuracy": np.array(accuracy),
+            # In 255 steps, as images are shown, so that they take little room in the file.
+            "example_sample": np.round(probabilities[:, : how.n_examples] * 255) / 255,
+        }
+
+    def _first_machine(self, place: int) -> Machine:
+        images, model = self.images[place], self.config.model
         sizes = (images.train.shape[1], *model.hidden)
         masks = None
         if model.receptive_field is not None:
@@ -140,7 +164,7 @@ class DigitsStudy:
         rates = np.clip(images.train.mean(axis=0), 0.01, 0.99)
         return Machine.random(
             sizes,
-            child_key(self.keys[trial], "first machine"),
+            child_key(self.keys[place], "first machine"),
             weight_scale=model.weight_scale,
             visible_bias=np.asarray(units.logit(jnp.asarray(rates))),
             hidden_bias=model.hidden_bias,
@@ -148,15 +172,53 @@ class DigitsStudy:
         )
 
 
-@partial(jax.jit, static_argnames=("n_samples", "n_sweeps"))
-def _visible_samples(
-    machine: Machine, keys: Keys, n_samples: int, n_sweeps: int
-) -> tuple[Float[Array, "trials samples pixels"], Float[Array, "trials samples pixels"]]:
-    """Independent visible samples after ``n_sweeps`` sweeps, and their probabilities given the hidden states."""
+def _load(config: DigitsConfig, trials: Sequence[int]) -> list[LabelledImages]:
+    """Images of every trial: MNIST's own split, or for the small digits a split of each trial's own."""
+    data = config.data
+    if data.dataset == "mnist":
+        return [read_mnist(data_folder("mnist", data.data_dir), data.side)] * len(trials)
+    # Every trial has its own split, so that error bars cover the choice of images as well.
+    return [handwritten_digits(seed=config.seed + 1000 * trial, test_share=data.test_share) for trial in trials]
 
-    def draw(machine: Machine, key: Array) -> tuple[Array, Array]:
+
+@partial(jax.jit, static_argnames=("how",))
+def _draw(machine: Machine, keys: Keys, how: DigitsEvaluation) -> tuple[Array, Array]:
+    """Independent visible samples ``(trials, samples, pixels)``, and their probabilities given the hidden states."""
+
+    def draw(machine: Machine, key: PRNGKeyArray) -> tuple[Array, Array]:
         key_start, key_sweeps = jax.random.split(key)
-        states = sampling.gibbs(machine, sampling.random_states(machine, key_start, n_samples), key_sweeps, n_sweeps)
+        start = sampling.random_states(machine, key_start, how.n_samples)
+        states = sampling.gibbs(machine, start, key_sweeps, how.n_sweeps)
         return states[0], units.mean(machine.total_input(states, 0))
 
     return over_trials(draw, machine)(machine, keys)
+
+
+@partial(jax.jit, static_argnames=("how",))
+def _draw_for(
+    machine: Machine, digits: Float[Array, "trials rows pixels"], keys: Keys, how: DigitsEvaluation
+) -> Float[Array, "trials rows pixels"]:
+    """One visible sample for each digit, drawn with the top layer held at a state inferred from the digit."""
+
+    def draw(machine: Machine, digits: Array, key: PRNGKeyArray) -> Array:
+        key_start, key_top, key_sweeps = jax.random.split(key, 3)
+        top = evaluation.encode(machine, digits, max_updates=how.n_mean_field, tolerance=how.mean_field_tolerance)[0]
+        start = sampling.random_states(machine, key_start, digits.shape[0])
+        held = (*(None,) * (machine.n_layers - 1), jnp.ones(machine.layer_sizes[-1], bool))
+        states = (*start[:-1], units.sample(top, key_top))
+        return sampling.gibbs(machine, states, key_sweeps, how.n_sweeps, held)[0]
+
+    return over_trials(draw, machine)(machine, digits, keys)
+
+
+@partial(jax.jit, static_argnames=("how",))
+def _anneal(
+    machine: Machine, rates: Float[Array, "trials pixels"], keys: Keys, how: DigitsEvaluation
+) -> Float[Array, "trials chains"]:
+    """Log weights of annealing runs that start from independent pixels with the data's rates."""
+
+    def anneal(machine: Machine, rates: Array, key: PRNGKeyArray) -> Array:
+        size = {"n_chains": how.n_annealing_chains, "n_temperatures": how.n_temperatures}
+        return likelihood.annealed_log_weights(machine, likelihood.base_bias_of(rates), key, **size)
+
+    return over_trials(anneal, machine)(machine, rates, keys)

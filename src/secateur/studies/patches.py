@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -32,19 +32,19 @@ N_FREQUENCIES = 12
 
 
 class PatchesStudy:
-    """Data, first machines, training and measurements of all trials of a patches study; trials are stacked."""
+    """Data, first machines, training and measurements of some trials of a patches study; these trials are stacked."""
 
     variables: dict[str, Variable] = PATCHES
 
-    def __init__(self, config: PatchesConfig):
+    def __init__(self, config: PatchesConfig, trials: Sequence[int]):
         self.config = config
         root = jax.random.key(config.seed)
-        self.keys = jnp.stack([child_key(root, "trial", trial) for trial in range(config.trials)])
-        self.patches = _cut_patches(config)
+        self.keys = jnp.stack([child_key(root, "trial", trial) for trial in trials])
+        self.patches = _cut_patches(config, trials)
         self.n_visible = self.patches[0].train.shape[1]
         enumeration.check_size((self.n_visible, *config.model.hidden), "evaluation of the patches study")
         self.visible = jnp.asarray(np.stack([p.train for p in self.patches]))
-        self.machine = stack([self._first_machine(trial) for trial in range(config.trials)])
+        self.machine = stack([self._first_machine(place) for place in range(len(trials))])
         numbers = np.arange(2**self.n_visible)
         self.patterns = ((numbers[:, None] >> np.arange(self.n_visible)[None, :]) & 1).astype(np.float32)
         self.train_frequencies = np.stack([self._frequencies(p.train) for p in self.patches])
@@ -166,25 +166,25 @@ class PatchesStudy:
         sizes = (self.n_visible, *self.config.model.hidden)
         return sum(sizes) + sum(lower * upper for lower, upper in zip(sizes[:-1], sizes[1:], strict=True))
 
-    def _first_machine(self, trial: int) -> Machine:
+    def _first_machine(self, place: int) -> Machine:
         model = self.config.model
         if model.receptive_field is not None:
             raise ValueError("model.receptive_field must be left out of a patches study; patches are seen whole")
-        rates = np.clip(self.patches[trial].train.mean(axis=0), 0.01, 0.99)
+        rates = np.clip(self.patches[place].train.mean(axis=0), 0.01, 0.99)
         return Machine.random(
             (self.n_visible, *model.hidden),
-            child_key(self.keys[trial], "first machine"),
+            child_key(self.keys[place], "first machine"),
             weight_scale=model.weight_scale,
             visible_bias=np.asarray(units.logit(jnp.asarray(rates))),
             hidden_bias=model.hidden_bias,
         )
 
 
-def _cut_patches(config: PatchesConfig) -> list[Patches]:
+def _cut_patches(config: PatchesConfig, trials: Sequence[int]) -> list[Patches]:
     """Patches of every trial, each with its own draw of images."""
     data = config.data
     sizes: dict[str, Any] = {"radius": data.radius, "n_train": data.n_train, "n_validation": data.n_validation}
-    seeds = [config.seed + 1000 * trial for trial in range(config.trials)]
+    seeds = [config.seed + 1000 * trial for trial in trials]
     if data.dataset != "photographs":
         try:
             images = read_cifar10(data_folder("cifar-10", data.data_dir))

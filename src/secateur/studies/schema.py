@@ -24,6 +24,7 @@ _STAGE = (*_ROUND, "stage")
 COMMON: dict[str, Variable] = {
     "n_synapses": Variable((*_ROUND, "matrix"), "1", "synapses left in each weight matrix"),
     "n_units": Variable((*_ROUND, "layer"), "1", "living units in each layer (all visible units count)"),
+    "machine_bytes": Variable(_ROUND, "byte", "float32 weights and biases of the compact machine"),
     "lost_pixel": Variable((*_ROUND, "pixel"), "1", "1 where a visible unit has lost all synapses"),
     "unit_information": Variable(
         (*_ROUND, "unit"), "nat2", "mean variance Fisher information of a first-hidden-layer unit's synapses"
@@ -42,6 +43,14 @@ DIGITS: dict[str, Variable] = {
     "test_error": Variable(_STAGE, "1", "share of test digits misread from the top layer by logistic regression"),
     "sample_quality": Variable(_STAGE, "1", "mean winning probability of a digit classifier on model samples"),
     "sample_diversity": Variable(_STAGE, "nat", "entropy of the classes a digit classifier sees in model samples"),
+    "conditional_accuracy": Variable(
+        _STAGE, "1", "share of samples, drawn with the top layer held for a labelled test digit, that are read as it"
+    ),
+    "log_likelihood_bound": Variable(
+        _STAGE, "nat", "variational lower bound on the mean log-likelihood of a test digit, log Z by annealing"
+    ),
+    "log_likelihood_bound_error": Variable(_STAGE, "nat", "standard error of log Z in log_likelihood_bound"),
+    "annealing_sample_size": Variable(_STAGE, "1", "effective number of annealing runs behind log Z"),
     "example_sample": Variable(
         (*_ROUND, "example", "pixel"), "1", "samples of the retrained machine (pixel probabilities)"
     ),

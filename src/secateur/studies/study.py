@@ -19,7 +19,7 @@ Measured = dict[str, np.ndarray]
 
 @runtime_checkable
 class Study(Protocol):
-    """Data, first machines and measurements of one kind of study; all trials are stacked.
+    """Data, first machines and measurements of some trials of one kind of study; these trials are stacked.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Study(Protocol):
         """What is measured once, of the data and of the trained machine."""
 
     def evaluate(self, machine: Machine, keys: Keys) -> Measured:
-        """What is measured of a machine at every stage."""
+        """What is measured of a machine at every stage; of variables without a stage the last one is kept."""
 
     def end_of_round(self, machine: Machine, keys: Keys) -> Measured:
         """What is measured of a machine at the end of a round only."""

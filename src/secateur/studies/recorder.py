@@ -1,0 +1,104 @@
+"""Where measurements go in the results of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from secateur.machine import Machine
+from secateur.moments import Moments
+from secateur.pruning import living_units, silent_visible_units
+from secateur.pruning.unit_rules import least_fi_units
+from secateur.studies.config import StudyConfig
+from secateur.studies.schema import COMMON, STAGES, empty_results
+from secateur.studies.study import Measured, Study
+from secateur.trials import unstack
+
+_BYTES = 4  # of a float32 parameter
+
+
+def results_of(config: StudyConfig, study: Study) -> xr.Dataset:
+    """Results of a study of this kind, every value missing yet."""
+    layer_sizes = study.machine.layer_sizes
+    coords = {
+        "trial": np.arange(config.trials),
+        "criterion": list(config.criteria),
+        "round": np.arange(config.rounds + 1),
+        "stage": list(STAGES),
+        "matrix": np.arange(len(layer_sizes) - 1),
+        "layer": np.arange(len(layer_sizes)),
+        "pixel": np.arange(layer_sizes[0]),
+        "unit": np.arange(layer_sizes[1]),
+    }
+    attrs = {
+        "title": config.title,
+        "study": config.name,
+        "size": config.size,
+        "seed": config.seed,
+        "Conventions": "CF-1.11",
+    }
+    return empty_results(COMMON | study.variables, coords | study.coords(), attrs | study.attrs())
+
+
+class Recorder:
+    """Writes measurements of some trials into the results."""
+
+    def __init__(self, results: xr.Dataset, trials: Sequence[int], study: Study):
+        self.results = results
+        self.trials = slice(trials[0], trials[-1] + 1)
+        self.keys = study.keys
+
+    def once(self, measured: Measured) -> None:
+        """Write what is measured once per trial."""
+        for name, values in measured.items():
+            self.results[name].values[self.trials] = values
+
+    def stages(self, measured: Measured, criteria: Sequence[str], number: int, stages: Sequence[str]) -> None:
+        """Write what was measured at one stage of a round, or at several where they are equal.
+
+        Of variables without a stage the value of the last stage stays.
+        """
+        for criterion in criteria:
+            for name, values in measured.items():
+                place = self._at(name, criterion, number)
+                if "stage" not in self.results[name].dims:
+                    place[:] = values
+                    continue
+                for stage in stages:
+                    place[:, STAGES.index(stage)] = values
+
+    def structure(self, machine: Machine, criteria: Sequence[str], number: int) -> None:
+        """Write what is left of a machine at the end of a round."""
+        singles = unstack(machine)
+        masks = [[np.asarray(m) for m in one.masks] for one in singles]
+        lost = np.zeros((len(singles), self.results.sizes["pixel"]), bool)
+        for trial, one in enumerate(masks):
+            lost[trial] = silent_visible_units(one)
+        n_units = np.array([[alive.sum() for alive in living_units(one)] for one in masks])
+        n_weights = (n_units[:, :-1] * n_units[:, 1:]).sum(axis=1)
+        measured = {
+            "n_synapses": np.array([[m.sum() for m in one] for one in masks]),
+            "n_units": n_units,
+            "machine_bytes": _BYTES * (n_weights + n_units.sum(axis=1)),
+            "lost_pixel": lost,
+        }
+        self.stages(measured, criteria, number, STAGES)
+
+    def information(self, machine: Machine, moments: list[Moments], criterion: str, number: int) -> None:
+        """Write the mean information of every living first-layer unit's synapses, and how well its chains mixed."""
+        for trial, (one, its_moments) in enumerate(zip(unstack(machine), moments, strict=True)):
+            mixing = its_moments.diagnostics
+            sample_size, r_hat = (np.inf, 1.0) if mixing is None else (mixing.effective_sample_size, mixing.split_r_hat)
+            self._at("effective_sample_size", criterion, number)[trial] = sample_size
+            self._at("split_r_hat", criterion, number)[trial] = r_hat
+            information = least_fi_units(one, its_moments, self.keys[trial])[0]
+            alive = living_units([np.asarray(m) for m in one.masks])[1]
+            units = np.asarray(one.unit_indices[1])
+            self._at("unit_information", criterion, number)[trial, units[alive]] = information[alive]
+
+    def _at(self, name: str, criterion: str, number: int) -> np.ndarray:
+        """View of a variable at one criterion and round, trial first."""
+        place = list(self.results["criterion"].values).index(criterion)
+        return self.results[name].values[self.trials, place, number]
