@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Integer
 
 from secateur.recordings.notes import counted, listed
 from secateur.recordings.spike_trains import Intervals, SpikeTrains, checked_intervals, common_intervals
@@ -61,7 +60,11 @@ class Counts:
 
 
 def find_epochs(
-    trains: SpikeTrains, chosen: Sequence[int], bin_size: float, ep: Intervals | None, window: float | None
+    trains: SpikeTrains,
+    chosen: Integer[np.ndarray, " units"],
+    bin_size: float,
+    ep: Intervals | None,
+    window: float | None,
 ) -> Epochs:
     """Epochs of a recording: as given, else as the recording's source states, else from first to last spike.
 
@@ -119,9 +122,9 @@ def find_epochs(
     )
 
 
-def _stated(trains: SpikeTrains, segment: int, chosen: Sequence[int]) -> Intervals | None:
+def _stated(trains: SpikeTrains, segment: int, chosen: Integer[np.ndarray, " units"]) -> Intervals | None:
     by_unit = trains.observed.get(segment, {})
-    stated = [by_unit[unit] for unit in chosen if unit in by_unit]
+    stated = [by_unit[unit] for unit in chosen.tolist() if unit in by_unit]
     if not stated:
         return None
     common = common_intervals(stated)

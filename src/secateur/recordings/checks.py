@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Integer
 
 from secateur.recordings.binning import Epochs
 from secateur.recordings.notes import listed
@@ -72,12 +70,12 @@ def check_times(trains: SpikeTrains, time_range_known: bool) -> None:
     if negative.any() and not time_range_known:
         unit = trains.unit_ids[trains.units[np.argmax(negative)]]
         raise ValueError(
-            f"{negative.sum()} times are negative (the first: {trains.times[negative][0]:g} s of unit {unit}); say with "
-            "ep which time range was recorded, or correct them"
+            f"{negative.sum()} times are negative (the first: {trains.times[negative][0]:g} s of unit {unit}); say "
+            "with ep which time range was recorded, or correct them"
         )
 
 
-def check_units_of_time(trains: SpikeTrains, epochs: Epochs, chosen: Sequence[int]) -> None:
+def check_units_of_time(trains: SpikeTrains, epochs: Epochs, chosen: Integer[np.ndarray, " units"]) -> None:
     """Ask back where spikes look as if times were in other units than stated.
 
     Raises
@@ -93,7 +91,7 @@ def check_units_of_time(trains: SpikeTrains, epochs: Epochs, chosen: Sequence[in
             f"samples (time_units=RATE in Hz)?{answer}"
         )
     _check_same_units(trains, answer)
-    spikes = np.isin(trains.units, np.asarray(chosen, np.int64)).sum()
+    spikes = np.isin(trains.units, chosen).sum()
     seconds = float(np.diff(epochs.pieces, axis=1).sum())
     rate = spikes / len(chosen) / seconds
     low, high = PLAUSIBLE_RATES
@@ -120,6 +118,6 @@ def _check_same_units(trains: SpikeTrains, answer: str) -> None:
     if ratios[widest] >= MIXED_UNITS:
         far = [trains.unit_ids[unit] for unit in judged[widest + 1 :]]
         raise ValueError(
-            f"units of time look mixed: the times of units {listed(far)} reach {ratios[widest]:,.0f} times further than "
-            f"those of the others ({last[judged[widest]]:g} s); bring all trains to one unit{answer}"
+            f"units of time look mixed: the times of units {listed(far)} reach {ratios[widest]:,.0f} times further "
+            f"than those of the others ({last[judged[widest]]:g} s); bring all trains to one unit{answer}"
         )

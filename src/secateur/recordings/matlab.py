@@ -58,6 +58,8 @@ def _from_hdf5(item: h5py.Group | h5py.Dataset, file: h5py.File) -> Any:
     if item.attrs.get("MATLAB_empty", 0):
         return np.zeros((0, 0))
     values = item[()]
-    if item.dtype == h5py.ref_dtype:  # a cell, or one field of a struct array; HDF5 has MATLAB's axes backwards
+    if (
+        h5py.check_ref_dtype(item.dtype) is not None
+    ):  # a cell, or one field of a struct array; HDF5 has MATLAB's axes backwards
         return [_from_hdf5(file[reference], file) for reference in np.ravel(values)]
     return np.transpose(values)

@@ -44,21 +44,29 @@ def read_value(value: Any, how: Reading) -> SpikeTrains | ReadyWords:
         return _tuple(value, how)
     if isinstance(value, list) and how.orientation is None:
         return _trains(value, how)
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.asarray(None)
+    if array.dtype == object and array.ndim == 0:
+        raise TypeError(
+            f"data of type {type(value).__name__} are not understood; expected a file's path, (times, ids), a dict or "
+            "list of spike-time arrays, an array of words, or an object of pynapple, elephant, neo, spikeinterface or pynwb"
+        )
     if array.dtype == object:
-        return _trains(value, how)
+        return _trains(array.tolist(), how)
     columns = tables.parse_columns(how.columns)
     if columns and array.ndim == 2:
         return read_mapping({str(n + 1): array[:, n] for n in range(array.shape[1])}, how)
     if array.ndim < 2 or (array.ndim == 2 and 1 in array.shape and how.orientation is None):
         raise ValueError(
-            f"{how.where}: an array of shape {array.shape} is times without ids, or ids without times; give (times, ids), "
-            "a dict or list with one array of times per unit, or an array of words with orientation"
+            f"{how.where}: an array of shape {array.shape} is times without ids, or ids without times; give (times, "
+            "ids), a dict or list with one array of times per unit, or an array of words with orientation"
         )
     if array.ndim == 2 and how.orientation is None and array.dtype.kind == "f" and (array != np.rint(array)).any():
         raise ValueError(
-            f"{how.where}: a table of shape {array.shape} with broken numbers holds no words; say what its columns are, "
-            f"{tables.EXAMPLE}"
+            f"{how.where}: a table of shape {array.shape} with broken numbers holds no words; say what its columns "
+            f"are, {tables.EXAMPLE}"
         )
     return ready.from_array(array, how.orientation, how.bin_size)
 
@@ -117,8 +125,8 @@ def _variable(named: Mapping[str, Any], how: Reading) -> SpikeTrains | ReadyWord
 def _tuple(value: tuple[Any, ...], how: Reading) -> SpikeTrains:
     if len(value) not in (2, 3):
         raise ValueError(
-            f"a tuple must be (times, ids) or (times, ids, epochs), got {len(value)} entries; one array per unit goes into a "
-            "list or dict"
+            f"a tuple must be (times, ids) or (times, ids, epochs), got {len(value)} entries; one array per unit goes "
+            "into a list or dict"
         )
     table = {role: part for role, part in zip(("time", "unit", "epoch"), value, strict=False) if part is not None}
     return tables.from_table(table, {role: role for role in table}, how.time_units)

@@ -44,7 +44,7 @@ def read_nwb(file: h5py.File, path: Path) -> SpikeTrains:
         and name != "id"
         and not name.endswith("_index")
         and f"{name}_index" not in units
-        and item.dtype != h5py.ref_dtype
+        and h5py.check_ref_dtype(item.dtype) is None
     }
     return from_units(trains, ids.tolist(), "s", observed, properties=properties)
 

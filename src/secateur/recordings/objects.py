@@ -39,9 +39,10 @@ def read_object(data: Any, bin_size: float | None) -> SpikeTrains | ReadyWords |
         return _pynwb_units(data.units)
     if _has(data, "get_unit_spike_times", "colnames", "id"):
         return _pynwb_units(data)
-    if not isinstance(data, dict | str | np.ndarray) and isinstance(data, Sequence) and len(data) > 0:
-        if all(_has(train, "t_start", "t_stop", "rescale") for train in data):
-            return _neo(data)
+    if _has(data, "__len__", "__getitem__") and not isinstance(data, dict | np.ndarray) and len(data) > 0:
+        trains = [data[number] for number in range(len(data))]  # neo's SpikeTrainList is no Sequence
+        if all(_has(train, "t_start", "t_stop", "rescale") for train in trains):
+            return _neo(trains)
     return None
 
 

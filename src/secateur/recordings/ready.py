@@ -108,13 +108,13 @@ def _axes(values: np.ndarray, orientation: str | None) -> tuple[str, ...]:
         raise ValueError(f"an array of shape {values.shape} needs orientation: {EXPECTED}")
     if values.shape[1] > values.shape[0]:
         raise ValueError(
-            f"an array of shape {values.shape} would be {values.shape[1]:,} units in only {values.shape[0]:,} bins; if it "
-            "is, say orientation='bins x units', else orientation='units x bins'"
+            f"an array of shape {values.shape} would be {values.shape[1]:,} units in only {values.shape[0]:,} bins; if "
+            "it is, say orientation='bins x units', else orientation='units x bins'"
         )
     return ("bins", "units")
 
 
-def whole_counts(values: np.ndarray) -> Integer[np.ndarray, "..."]:
+def whole_counts(values: np.ndarray) -> Integer[np.ndarray, ...]:
     """An array as whole numbers.
 
     Raises
@@ -130,8 +130,8 @@ def whole_counts(values: np.ndarray) -> Integer[np.ndarray, "..."]:
         if not np.isfinite(values).all() or (values != np.rint(values)).any():
             odd = values[~(values == np.rint(values)) | ~np.isfinite(values)].flat[0]
             raise ValueError(
-                f"words must be whole numbers of spikes, got {odd:g}; for spike times give (times, ids), a dict or list "
-                "of trains, or name the columns of the table (columns='time,unit')"
+                f"words must be whole numbers of spikes, got {odd:g}; for spike times give (times, ids), a dict or "
+                "list of trains, or name the columns of the table (columns='time,unit')"
             )
         values = values.astype(np.int64)
     if values.dtype.kind == "b":

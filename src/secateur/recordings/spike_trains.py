@@ -79,13 +79,15 @@ def per_second(time_units: str | float) -> float:
 
 
 def in_seconds(times: Any, time_units: str | float) -> Float[np.ndarray, " spikes"]:
-    """Times in seconds, float64.
+    """Times in seconds, float64; quantities with units of their own bring these.
 
     Raises
     ------
     ValueError
         If ``times`` are not numbers, not one-dimensional, or infinite.
     """
+    if hasattr(times, "rescale"):
+        times, time_units = times.rescale("s").magnitude, "s"
     values = np.asarray(times)
     if values.dtype.kind not in "iuf":
         raise ValueError(f"times must be numbers (decimals with points), got {_first_odd(values)!r}")
@@ -201,7 +203,7 @@ def checked_intervals(given: Any, what: str) -> Intervals:
     ValueError
         If they are not pairs, not finite, empty or backwards, out of order, or overlap.
     """
-    intervals: Num[np.ndarray, "..."] = np.asarray(given, np.float64)
+    intervals: Num[np.ndarray, ...] = np.asarray(given, np.float64)
     intervals = intervals[None] if intervals.shape == (2,) else intervals
     if intervals.ndim != 2 or intervals.shape[1] != 2 or len(intervals) == 0:
         raise ValueError(f"{what} must be pairs (start, stop) in seconds, got shape {intervals.shape}")

@@ -72,7 +72,7 @@ def find_roles(available: Sequence[str], told: Mapping[str, str]) -> dict[str, s
 def from_table(table: Mapping[str, Any], roles: Mapping[str, str], time_units: str | float) -> SpikeTrains:
     """Trains from a table with one row per spike.
 
-    Rows whose time is NaN are placeholders: they name units and epochs and hold no spike. An epoch has a clock of its own.
+    Rows whose time is NaN are placeholders: they name units and epochs and hold no spike. An epoch has its own clock.
 
     Parameters
     ----------
@@ -98,7 +98,8 @@ def from_table(table: Mapping[str, Any], roles: Mapping[str, str], time_units: s
         if len(column) != len(times):
             raise ValueError(f"{len(times):,} times but {len(column):,} entries of {role}; every spike needs one")
     units, unit_ids, values = names(columns["unit"])
-    segments, segment_ids = np.zeros(len(times), np.int64), ("0",)
+    segments = np.zeros(len(times), np.int64)
+    segment_ids: tuple[str, ...] = ("0",)
     if "epoch" in columns:
         segments, segment_ids, _ = names(columns["epoch"], "epochs")
     others = {name: np.asarray(table[name]) for name in table if name not in roles.values()}

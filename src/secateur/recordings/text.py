@@ -42,8 +42,8 @@ def read_text(path: Path) -> tuple[dict[str, np.ndarray], bool]:
         raise ValueError(f"{path} is not a table: {error}; every line needs as many cells") from error
     if named and len(first) != table.shape[1]:
         raise ValueError(
-            f"{path} names {len(first)} columns but its rows have {table.shape[1]} cells; if commas stand for decimals, "
-            f"{POINTS}"
+            f"{path} names {len(first)} columns but its rows have {table.shape[1]} cells; if commas stand for "
+            f"decimals, {POINTS}"
         )
     names = first if named else [str(number + 1) for number in range(table.shape[1])]
     if len(set(names)) < len(names):
@@ -65,7 +65,8 @@ def _lines(path: Path) -> list[str]:
         text = "\0"
     if "\0" in text:
         raise ValueError(
-            f"{path} is a binary file of an unknown kind; expected .npz, .npy, .mat, .nwb, HDF5, or a table in UTF-8 text"
+            f"{path} is a binary file of an unknown kind; expected .npz, .npy, .mat, .nwb, HDF5, or a table in "
+            "UTF-8 text"
         )
     lines = [line for line in text.splitlines() if line.strip() and line.lstrip()[0] not in "#%"]
     if not lines:

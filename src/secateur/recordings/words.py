@@ -170,32 +170,32 @@ def words(
 ) -> Words:
     """Binary words of a recording.
 
-    Bins are ``[start, start + bin_size)`` from the start of every epoch on and never cross its end; what is left of an
-    epoch after its last whole bin is left out. Units without a spike inside the bins are dropped. Whatever was left out,
-    guessed or clipped stands in ``notes``.
+    Bins are ``[start, start + bin_size)`` from the start of every epoch on and never cross its end; what is left of
+    an epoch after its last whole bin is left out. Units without a spike inside the bins are dropped. Whatever was left
+    out, guessed or clipped stands in ``notes``.
 
     Parameters
     ----------
     data
-        ``(times, ids)`` or ``(times, ids, epochs)``, one entry per spike (a tuple); a list or dict of spike-time arrays;
-        an array of words or counts; a pandas table with one row per spike; the path of an ``.npz``, ``.npy``, text,
-        MATLAB, NWB or HDF5 file; a pynapple ``TsGroup`` or ``TsdFrame``, an elephant ``BinnedSpikeTrain``, a list of neo
-        ``SpikeTrain``, a spikeinterface sorting, or a pynwb file. NaN times are placeholders. Where an epoch is named
-        for every spike, each epoch has its own clock.
+        ``(times, ids)`` or ``(times, ids, epochs)``, one entry per spike (a tuple); a list or dict of spike-time
+        arrays; an array of words or counts; a pandas table with one row per spike; the path of an ``.npz``, ``.npy``,
+        text, MATLAB, NWB or HDF5 file; a pynapple ``TsGroup`` or ``TsdFrame``, an elephant ``BinnedSpikeTrain``, a list
+        of neo ``SpikeTrain``, a spikeinterface sorting, or a pynwb file. NaN times are placeholders. Where an epoch is
+        named for every spike, each epoch has its own clock.
     bin_size
         Seconds; needed unless ``data`` are words already.
     ep
-        Epochs in seconds: pairs ``(start, stop)`` or an object with ``start`` and ``end`` (pynapple ``IntervalSet``), on the
-        recording's clock. Without it: what the source states (observation intervals, time ranges), else first to last
-        spike, in the whole recording and not only of the units kept.
+        Epochs in seconds: pairs ``(start, stop)``, or an object with ``start`` and ``end`` (pynapple ``IntervalSet``),
+        on the recording's clock. Without it: what the source states (observation intervals, time ranges), else first
+        to last spike of the whole recording and not only of the units kept.
     time_units
-        ``"s"``, ``"ms"``, ``"us"``, or a sampling rate in Hz for times in samples. For times only: ``bin_size``, ``ep`` and
-        ``window`` are in seconds.
+        ``"s"``, ``"ms"``, ``"us"``, or a sampling rate in Hz for times in samples. For times only:
+        ``bin_size``, ``ep`` and ``window`` are in seconds.
     binary
         ``"clip"`` makes counts over 1 a 1, ``"refuse"`` raises an error instead.
     columns
-        What the columns of a table are: names in their order, ``"time,unit,epoch"`` (``_`` for one that does not matter,
-        any other name for a property of units), or ``"time=NAME,unit=NAME,epoch=NAME"``.
+        What the columns of a table are: names in their order, ``"time,unit,epoch"`` (``_`` for one that does not
+        matter, any other name for a property of units), or ``"time=NAME,unit=NAME,epoch=NAME"``.
     variable
         Name of the array in a file or dict with several.
     units
@@ -203,7 +203,8 @@ def words(
     window
         Seconds; bins restart at every multiple of it on the epoch's clock, for epochs strung together from windows.
     orientation
-        Axes of ready words: ``"bins x units"``, ``"units x bins"``, ``"repeats x units x bins"``, ...; repeats are epochs.
+        Axes of ready words: ``"bins x units"``, ``"units x bins"``, or e.g. ``"repeats x units x bins"``; repeats are
+        epochs.
     sort
         Sort times that go back within a unit, instead of refusing them.
     check_rates
@@ -306,8 +307,8 @@ def _finish(
     clipped = spikes > 1
     if binary == "refuse" and clipped.any():
         raise ValueError(
-            f"binary='refuse' but {clipped.sum():,} counts are above 1 (the largest is {spikes.max()}); take smaller bins or "
-            "binary='clip'"
+            f"binary='refuse' but {clipped.sum():,} counts are above 1 (the largest is {spikes.max()}); take smaller "
+            "bins or binary='clip'"
         )
     n_bins, n_units = len(counts.bin_starts), len(columns)
     states = np.zeros((n_bins, n_units), np.uint8)
