@@ -160,7 +160,7 @@ def count(trains: SpikeTrains, epochs: Epochs, bin_size: float) -> Counts:
     belongs to its last bin. What is left of a piece after its last whole bin is left out, and told.
     """
     starts, stops = epochs.pieces.T
-    tolerance = max(EDGE * bin_size, 4 * np.finfo(float).eps * float(np.abs(epochs.pieces).max()))
+    tolerance = _tolerance(bin_size, epochs)
     n_bins = np.floor((stops - starts + tolerance) / bin_size).astype(np.int64)
     first_bins = np.cumsum(n_bins) - n_bins
     inside = np.full(len(trains.times), -1, np.int64)  # bin of each spike
@@ -197,6 +197,11 @@ def count(trains: SpikeTrains, epochs: Epochs, bin_size: float) -> Counts:
         spikes_of_cells,
         _losses(float((stops - starts - n_bins * bin_size).clip(0).sum()), tolerance, n_partial, n_outside),
     )
+
+
+def _tolerance(bin_size: float, epochs: Epochs) -> float:
+    """Seconds within which a time lies on an edge; clocks that count from 1970 are less exact than the share of a bin."""
+    return max(EDGE * bin_size, 4 * float(np.finfo(float).eps * np.abs(epochs.pieces).max()))
 
 
 def _losses(seconds: float, tolerance: float, n_partial: int, n_outside: int) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Integer
 
 from secateur.recordings.binning import Epochs
-from secateur.recordings.notes import listed
+from secateur.recordings.notes import counted, listed
 from secateur.recordings.spike_trains import SpikeTrains
 
 PLAUSIBLE_RATES = (0.02, 200.0)
@@ -14,7 +14,8 @@ PLAUSIBLE_RATES = (0.02, 200.0)
 
 MANY_SPIKES = 20
 MIXED_UNITS = 100.0
-"""Units whose last spikes are so many times further than those of all others are in other units of time."""
+ENOUGH_SPIKES = 5
+"""Units of enough spikes whose last spikes are so many times further than those of all others are in other units of time."""
 
 
 def in_order(trains: SpikeTrains, sort: bool) -> SpikeTrains:
@@ -43,7 +44,7 @@ def in_order(trains: SpikeTrains, sort: bool) -> SpikeTrains:
         trains.segment_ids,
         trains.observed,
         trains.properties,
-        (*trains.remarks, f"{back.sum()} times that went back were sorted"),
+        (*trains.remarks, f"{counted(int(back.sum()), 'time')} out of order sorted"),
     )
 
 
@@ -109,7 +110,7 @@ def _check_same_units(trains: SpikeTrains, answer: str) -> None:
     n_units = len(trains.unit_ids)
     last = np.zeros(n_units)
     np.maximum.at(last, trains.units, np.abs(trains.times))
-    judged = np.flatnonzero((np.bincount(trains.units, minlength=n_units) >= MANY_SPIKES) & (last > 0))
+    judged = np.flatnonzero((np.bincount(trains.units, minlength=n_units) >= ENOUGH_SPIKES) & (last > 0))
     judged = judged[np.argsort(last[judged])]
     if len(judged) < 2:
         return

@@ -38,10 +38,11 @@ def read_value(value: Any, how: Reading) -> SpikeTrains | ReadyWords:
     ValueError
         If it cannot be told what the value holds; the message asks for what is missing.
     """
-    if isinstance(value, Mapping):
-        return read_mapping(value, how)
     if isinstance(value, tuple):
         return _tuple(value, how)
+    value = _arrays(value)
+    if isinstance(value, Mapping):
+        return read_mapping(value, how)
     if isinstance(value, list) and how.orientation is None:
         return _trains(value, how)
     try:
@@ -51,7 +52,7 @@ def read_value(value: Any, how: Reading) -> SpikeTrains | ReadyWords:
     if array.dtype == object and array.ndim == 0:
         raise TypeError(
             f"data of type {type(value).__name__} are not understood; expected a file's path, (times, ids), a dict or "
-            "list of spike-time arrays, an array of words, or an object of pynapple, elephant, neo, spikeinterface or pynwb"
+            "list of spike-time arrays, words, or an object of pynapple, elephant, neo, spikeinterface or pynwb"
         )
     if array.dtype == object:
         return _trains(array.tolist(), how)
@@ -69,6 +70,17 @@ def read_value(value: Any, how: Reading) -> SpikeTrains | ReadyWords:
             f"are, {tables.EXAMPLE}"
         )
     return ready.from_array(array, how.orientation, how.bin_size)
+
+
+def _arrays(value: Any) -> Any:
+    """Lists of plain numbers or texts inside lists and dicts as arrays."""
+    if isinstance(value, Mapping):
+        return {name: _arrays(entry) for name, entry in value.items()}
+    if not isinstance(value, list):
+        return value
+    if all(isinstance(entry, int | float | str | bool | np.generic) for entry in value):
+        return np.asarray(value)
+    return [_arrays(entry) for entry in value]
 
 
 def read_mapping(entries: Mapping[Any, Any], how: Reading) -> SpikeTrains | ReadyWords:
@@ -144,11 +156,9 @@ class _Found:
 
 def _trains(value: Sequence[Any], how: Reading, ids: Sequence[Any] | None = None) -> SpikeTrains:
     if ids is not None or not any(isinstance(entry, Mapping | list) or np.ndim(entry) > 1 for entry in value):
-        if any(np.ndim(train) == 0 for train in value):
-            raise ValueError(f"{how.where}: a list must hold one array of times per unit, got single numbers")
         return from_units(value, range(len(value)) if ids is None else ids, how.time_units)
     found = _Found()
-    while isinstance(value, list) and len(value) == 1:
+    while isinstance(value, list) and len(value) == 1 and isinstance(value[0], list):
         value = value[0]
     _walk(value, (), found, how)
     if not found.trains:

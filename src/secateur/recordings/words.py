@@ -234,7 +234,7 @@ def words(
             raise ValueError(f"bin_size is {bin_size:g} s but a window lasts {window:g} s; take smaller bins")
         kept = select_units(units, source.unit_ids, source.properties)
         counts, found_bin_size = _binned(source, kept, bin_size, _given_epochs(ep), window, sort, check_rates), bin_size
-    return _finish(counts, source.unit_ids, kept, units, found_bin_size, source.remarks, binary)
+    return _finish(counts, source.unit_ids, kept, units, found_bin_size, binary)
 
 
 def _check_seconds(name: str, value: float | None) -> None:
@@ -277,13 +277,13 @@ def _binned(
     own = kept[trains.units]
     selected = replace(trains, times=trains.times[own], units=trains.units[own], segments=trains.segments[own])
     counts = count(selected, epochs, bin_size)
-    return replace(counts, remarks=(*epochs.remarks, *counts.remarks))
+    return replace(counts, remarks=(*trains.remarks, *epochs.remarks, *counts.remarks))
 
 
 def _ready_counts(ready: ReadyWords) -> Counts:
     bins, units = np.nonzero(ready.counts)
     spikes = ready.counts[bins, units].astype(np.int64)
-    return Counts(len(ready.unit_ids), ready.bin_starts, ready.epochs, bins, units, spikes)
+    return Counts(len(ready.unit_ids), ready.bin_starts, ready.epochs, bins, units, spikes, ready.remarks)
 
 
 def _finish(
@@ -292,7 +292,6 @@ def _finish(
     kept: Bool[np.ndarray, " units"],
     selection: str | Sequence[Any] | None,
     bin_size: float,
-    remarks: tuple[str, ...],
     binary: str,
 ) -> Words:
     """Drop units, clip counts, and say what was done."""
@@ -314,8 +313,7 @@ def _finish(
     states = np.zeros((n_bins, n_units), np.uint8)
     states[bins, np.searchsorted(columns, units)] = 1
     seconds = n_bins * bin_size
-    if n_units == 1:
-        remarks = (*remarks, "one unit: there are no pairs, so nothing pairwise can be fitted")
+    alone = ("one unit: there are no pairs, so nothing pairwise can be fitted",) if n_units == 1 else ()
     notes = ConversionNotes(
         n_bins=n_bins,
         n_units=n_units,
@@ -328,7 +326,7 @@ def _finish(
         lost_spike_share=float((spikes - 1).sum() / spikes.sum()),
         dropped_units=dropped,
         words_per_parameter=n_bins / (n_units * (n_units + 1) // 2),
-        remarks=(*remarks, *counts.remarks),
+        remarks=counts.remarks + alone,
     )
     return Words(
         states, tuple(unit_ids[unit] for unit in columns), counts.bin_starts, counts.epochs, float(bin_size), notes
