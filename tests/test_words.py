@@ -207,7 +207,11 @@ TIMES = np.arange(1, 41) / 8.0
         ((None, [1, 2]), {"bin_size": 0.5}, "ids without times: no column of unit is known to hold times"),
         ((TIMES, None), {"bin_size": 0.5}, "times without ids: no column of time is known to hold units"),
         ((TIMES, [1, 2]), {"bin_size": 0.5}, "40 times but 2 entries of unit; every spike needs one"),
-        (([1, 2], [0.5, 0.7]), {"bin_size": 0.5}, "unit ids must be whole numbers or texts, got 0.5; are times and ids"),
+        (
+            ([1, 2], [0.5, 0.7]),
+            {"bin_size": 0.5},
+            "unit ids must be whole numbers or texts, got 0.5; are times and ids",
+        ),
         (([0.5, 0.7], [1, np.nan]), {"bin_size": 0.5}, "unit ids are missing or infinite in 1 rows"),
         ((1, 2, 3, 4), {"bin_size": 0.5}, "a tuple must be (times, ids) or (times, ids, epochs), got 4 entries"),
         ({"unit": [1, 2]}, {"bin_size": 0.5}, "ids without times: no column of unit is known to hold times"),
@@ -267,7 +271,11 @@ def test_words_without_a_bin_size_know_no_seconds():
     [
         (STATES.T, {}, "would be 4 units in only 2 bins; if it is, say orientation='bins x units', else"),
         (STATES[None], {}, "an array of shape (1, 4, 2) needs orientation"),
-        (STATES, {"orientation": "bins x places"}, "orientation must be 'bins x units', 'units x bins' or, with repeats"),
+        (
+            STATES,
+            {"orientation": "bins x places"},
+            "orientation must be 'bins x units', 'units x bins' or, with repeats",
+        ),
         (STATES, {"orientation": "repeats x units x bins"}, "names 3 axes, the array has shape (4, 2)"),
         (2 * STATES - 1, {}, "words must be 0/1 or counts of spikes, got -1; turn -1/+1 into (x + 1) // 2"),
         (STATES / 2, {}, "a table of shape (4, 2) with broken numbers holds no words; say what its columns are"),
@@ -287,7 +295,9 @@ def test_bad_ready_words_are_refused_with_a_remedy(data, options, message):
 @pytest.fixture(scope="module")
 def some_words():
     rng = np.random.default_rng(3)
-    return words({"é 1": np.sort(rng.uniform(0, 20, 99)), 2: np.sort(rng.uniform(0, 20, 50))}, 0.1, ep=[(0, 9), (10, 20)])
+    return words(
+        {"é 1": np.sort(rng.uniform(0, 20, 99)), 2: np.sort(rng.uniform(0, 20, 50))}, 0.1, ep=[(0, 9), (10, 20)]
+    )
 
 
 def assert_same_words(found, expected):
@@ -326,7 +336,11 @@ def test_files_that_hold_no_words_are_refused(some_words, tmp_path):
         load_words(path)
     some_words.save(path)
     arrays = dict(np.load(path))
-    for name, value in {"states": arrays["states"] * 2, "epochs": arrays["epochs"][1:], "notes": np.array("{}")}.items():
+    for name, value in {
+        "states": arrays["states"] * 2,
+        "epochs": arrays["epochs"][1:],
+        "notes": np.array("{}"),
+    }.items():
         np.savez(path, **arrays | {name: value})
         with pytest.raises(ValueError, match="does not hold whole words"):
             load_words(path)
@@ -342,6 +356,4 @@ def test_files_that_hold_no_words_are_refused(some_words, tmp_path):
 
 def test_words_check_themselves(some_words):
     with pytest.raises(ValueError, match="states must be 0/1 and epochs numbers from 0 on that never decrease"):
-        Words(
-            np.full((2, 1), 2, np.uint8), ("a",), np.zeros(2), np.zeros(2, np.int64), 0.1, some_words.notes
-        )
+        Words(np.full((2, 1), 2, np.uint8), ("a",), np.zeros(2), np.zeros(2, np.int64), 0.1, some_words.notes)

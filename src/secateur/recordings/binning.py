@@ -200,7 +200,7 @@ def count(trains: SpikeTrains, epochs: Epochs, bin_size: float) -> Counts:
 
 
 def _tolerance(bin_size: float, epochs: Epochs) -> float:
-    """Seconds within which a time lies on an edge; clocks that count from 1970 are less exact than the share of a bin."""
+    """Seconds within which a time lies on an edge; clocks that count from 1970 are less exact than ``EDGE``."""
     return max(EDGE * bin_size, 4 * float(np.finfo(float).eps * np.abs(epochs.pieces).max()))
 
 

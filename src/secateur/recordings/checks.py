@@ -15,7 +15,7 @@ PLAUSIBLE_RATES = (0.02, 200.0)
 MANY_SPIKES = 20
 MIXED_UNITS = 100.0
 ENOUGH_SPIKES = 5
-"""Units of enough spikes whose last spikes are so many times further than those of all others are in other units of time."""
+"""Units of enough spikes that reach so many times further than all others have times in other units."""
 
 
 def in_order(trains: SpikeTrains, sort: bool) -> SpikeTrains:

@@ -103,7 +103,7 @@ def read_mapping(entries: Mapping[Any, Any], how: Reading) -> SpikeTrains | Read
         columns = {}
     if how.variable is not None:
         return _variable(named, how)
-    roles = tables.find_roles(list(named), columns)
+    roles = tables.find_roles([name for name in named if not isinstance(named[name], Mapping | list)], columns)
     if "time" in roles or (roles and "unit" in roles) or columns or how.columns is not None:
         return tables.from_table(named, roles, how.time_units)
     sizes = {name: np.shape(value) for name, value in named.items() if not isinstance(value, Mapping | list | str)}

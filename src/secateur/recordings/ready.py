@@ -59,8 +59,8 @@ def from_array(
     array
         Whole numbers, at least 0.
     orientation
-        What the axes are, e.g. ``"units x bins"``; None takes ``bins x units`` if there are at least as many bins as
-        units.
+        What the axes are, e.g. ``"units x bins"``; None takes an array of 0 and 1 as ``bins x units`` if there
+        are at least as many bins as units.
     bin_size
         Seconds, None if unknown.
     unit_ids
@@ -74,6 +74,11 @@ def from_array(
     values = np.asarray(array)
     axes = _axes(values, orientation)
     counts = whole_counts(values)
+    if orientation is None and counts.max() > 1:
+        raise ValueError(
+            f"an array of shape {values.shape} with numbers up to {counts.max()} may hold counts or a table of spikes; say "
+            "orientation='bins x units', or what its columns are (columns='time,unit')"
+        )
     if counts.ndim == 2:
         counts = counts[None]
         axes = ("repeats", *axes)

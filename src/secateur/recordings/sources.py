@@ -16,6 +16,9 @@ from secateur.recordings.nested import Reading
 from secateur.recordings.ready import ReadyWords
 from secateur.recordings.spike_trains import SpikeTrains
 
+WORDS_FORMAT = "secateur-words"
+"""What the files of :meth:`secateur.recordings.words.Words.save` say of themselves."""
+
 
 def read_source(data: Any, how: Reading) -> SpikeTrains | ReadyWords:
     """Trains or ready words from a file's path, an object of another library, or arrays.
@@ -67,7 +70,10 @@ def read_file(path: Path, how: Reading) -> SpikeTrains | ReadyWords:
     with path.open("rb") as file:
         head = file.read(128)
     if head.startswith(b"PK"):
-        return nested.read_mapping(_read_npz(path), how)
+        arrays = _read_npz(path)
+        if str(arrays.get("format")) == WORDS_FORMAT:
+            raise ValueError(f"{path} holds words already; read them with sc.load_words")
+        return nested.read_mapping(arrays, how)
     if head.startswith(b"\x93NUMPY"):
         return nested.read_value(_load(path), how)
     if head.startswith(matlab.VERSION_5):

@@ -13,7 +13,7 @@ from secateur.recordings.notes import counted, listed
 
 PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6}
 
-Intervals = Float[np.ndarray, "intervals 2"]
+Intervals = Float[np.ndarray, "_ 2"]
 """Start and stop of each interval in seconds, in order of time, without overlap."""
 
 

@@ -39,7 +39,7 @@ def read_text(path: Path) -> tuple[dict[str, np.ndarray], bool]:
     try:
         table = pd.read_csv(io.StringIO("\n".join(lines)), sep=separator, header=None, skipinitialspace=True)
     except pd.errors.ParserError as error:
-        raise ValueError(f"{path} is not a table: {error}; every line needs as many cells") from error
+        raise ValueError(f"{path} is not a table: {str(error).strip()}; every line needs as many cells") from error
     if named and len(first) != table.shape[1]:
         raise ValueError(
             f"{path} names {len(first)} columns but its rows have {table.shape[1]} cells; if commas stand for "

@@ -21,11 +21,10 @@ from secateur.recordings.nested import Reading
 from secateur.recordings.notes import ConversionNotes, listed
 from secateur.recordings.ready import ReadyWords
 from secateur.recordings.selection import select_units
-from secateur.recordings.sources import read_source
-from secateur.recordings.spike_trains import SpikeTrains, checked_intervals
+from secateur.recordings.sources import WORDS_FORMAT, read_source
+from secateur.recordings.spike_trains import Intervals, SpikeTrains, checked_intervals
 from secateur.recordings.tables import Columns
 
-FORMAT = "secateur-words"
 FORMAT_VERSION = 1
 
 
@@ -106,7 +105,7 @@ class Words:
         if Path(path).suffix != ".npz":
             raise ValueError(f"words are written to .npz files, got {str(path)!r}; name it {Path(path).stem}.npz")
         arrays: dict[str, Any] = {
-            "format": np.array(FORMAT),
+            "format": np.array(WORDS_FORMAT),
             "format_version": np.array(FORMAT_VERSION),
             "states": self.states,
             "unit_ids": np.array(self.unit_ids),
@@ -133,7 +132,7 @@ def load_words(path: str | os.PathLike[str]) -> Words:
             arrays = {name: file[name] for name in file.files}
     except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is damaged or not an .npz file ({error}); make it with 'secateur words'") from error
-    if "format" not in arrays or str(arrays["format"]) != FORMAT:
+    if "format" not in arrays or str(arrays["format"]) != WORDS_FORMAT:
         raise ValueError(f"{path} holds no words of secateur; make them with 'secateur words' or sc.words")
     if int(arrays.get("format_version", 0)) != FORMAT_VERSION:
         raise ValueError(
@@ -248,7 +247,7 @@ def _check_unused(what: str, **given: Any) -> None:
         raise ValueError(f"{', '.join(named)} has no meaning for {what}; leave it out")
 
 
-def _given_epochs(ep: Any) -> Float[np.ndarray, "intervals 2"] | None:
+def _given_epochs(ep: Any) -> Intervals | None:
     if ep is None:
         return None
     if hasattr(ep, "start") and hasattr(ep, "end"):
@@ -263,7 +262,7 @@ def _binned(
     trains: SpikeTrains,
     kept: Bool[np.ndarray, " units"],
     bin_size: float,
-    ep: Float[np.ndarray, "intervals 2"] | None,
+    ep: Intervals | None,
     window: float | None,
     sort: bool,
     check_rates: bool,
