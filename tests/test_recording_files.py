@@ -1,5 +1,7 @@
 """Recordings in files: arrays, text tables, MATLAB of both kinds, NWB and plain HDF5, as their programs write them."""
 
+from typing import Any
+
 import h5py
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ EXPECTED = np.zeros((10, 2), np.uint8)
 EXPECTED[[0, 2, 9], 0] = 1
 EXPECTED[[1, 5], 1] = 1
 ROWS = [(0.05, 1, 1), (0.15, 2, 0), (0.25, 1, 1), (0.55, 2, 0), (0.95, 1, 1)]
-RANGE = {"bin_size": 0.1, "ep": (0, 1)}
+RANGE: dict[str, Any] = {"bin_size": 0.1, "ep": (0, 1)}
 
 
 def refusal(path, **options):
@@ -118,7 +120,8 @@ def test_npz_tables_in_samples(tmp_path):
 
 def test_npz_and_npy_of_trains_and_words(tmp_path):
     path = tmp_path / "data.npz"
-    np.savez(path, **{name: np.array(times) for name, times in TIMES.items()})
+    trains: dict[str, Any] = {name: np.array(times) for name, times in TIMES.items()}
+    np.savez(path, **trains)
     np.testing.assert_array_equal(words(path, **RANGE).states, EXPECTED)
     np.savez(path, counts=2 * EXPECTED, rate=3.0)
     np.testing.assert_array_equal(words(path, 0.1, orientation="bins x units").states, EXPECTED)

@@ -68,10 +68,10 @@ def test_spikeinterface():
 def test_pynwb(tmp_path):
     pynwb = pytest.importorskip("pynwb")
     start = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-    file = pynwb.NWBFile("a session", "id", start)
     path, empty = tmp_path / "session.nwb", tmp_path / "empty.nwb"
     with pynwb.NWBHDF5IO(empty, "w") as io:
-        io.write(file)
+        io.write(pynwb.NWBFile("a session", "id", start))
+    file = pynwb.NWBFile("a session", "id", start)
     file.add_unit_column("quality", "by eye")
     for unit, times, quality in ((3, TIMES[0], "good"), (5, [], "good"), (7, TIMES[1], "mua")):
         file.add_unit(spike_times=times, obs_intervals=RANGES, quality=quality, id=unit)

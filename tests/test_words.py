@@ -1,5 +1,7 @@
 """Words from spikes: which bin, which epoch, what is left out, and what a conversion says."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,7 +11,7 @@ import secateur as sc
 from secateur.recordings import binning
 from secateur.recordings.words import Words, load_words, words
 
-UNCHECKED = {"check_rates": False}
+UNCHECKED: dict[str, Any] = {"check_rates": False}
 
 
 def exact_words(ticks, units, n_units, start, stop, bin_ticks):
@@ -40,7 +42,7 @@ def assert_exact(recording):
     rate, bin_ticks, start, stop, ticks, units = recording
     expected = exact_words(ticks, units, 3, start, stop, bin_ticks)
     trains = {unit: ticks[units == unit] / rate for unit in range(3)}
-    options = {"ep": (start / rate, stop / rate), "check_rates": False}
+    options: dict[str, Any] = {"ep": (start / rate, stop / rate), "check_rates": False}
     found = words(trains, bin_ticks / rate, **options)
     np.testing.assert_array_equal(found.states, expected[:, expected.any(axis=0)])
     in_ticks = words((ticks, units), bin_ticks / rate, time_units=rate, **options)

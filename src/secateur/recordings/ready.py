@@ -76,8 +76,8 @@ def from_array(
     counts = whole_counts(values)
     if orientation is None and counts.max() > 1:
         raise ValueError(
-            f"an array of shape {values.shape} with numbers up to {counts.max()} may hold counts or a table of spikes; say "
-            "orientation='bins x units', or what its columns are (columns='time,unit')"
+            f"an array of shape {values.shape} with numbers up to {counts.max()} may hold counts or a table of spikes; "
+            "say orientation='bins x units', or what its columns are (columns='time,unit')"
         )
     if counts.ndim == 2:
         counts = counts[None]
