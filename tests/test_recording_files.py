@@ -78,7 +78,7 @@ def test_text_of_words_and_of_unit_names(tmp_path):
         ("0.05 1 2\n0.15 2 2\n", {}, "has 3 columns without names; say what they are"),
         ("0.05 1 2\n0.15 2 2\n", {"columns": "time,unit"}, "columns names 2 columns, "),
         ("0.05 1\n0.15 2\n", {"columns": "time,unit=2"}, "columns mixes names and NAME=NAME pairs"),
-        ("0.05 1\n0.15 2\n", {"columns": "time=1,cell=2"}, "columns: unknown cell; expected time, unit and epoch"),
+        ("0.05 1\n0.15 2\n", {"columns": "time=1,cell=2"}, "columns: unknown cell; expected time, unit, epoch, trial"),
         ("0.05 1\n0.15 2\n", {"columns": "time=3,unit=2"}, "columns: there is no '3'; there are 1, 2"),
         ("time,unit\n0.05,1\nO.15,2\n", {}, "times must be numbers (decimals with points), got 'O.15'"),
         ("time,unit\n0.05,1\n0.15,\n", {}, "unit ids are missing or infinite in 1 rows; give every row one"),

@@ -111,6 +111,21 @@ def test_windows_restart_bins_and_epochs_have_clocks_of_their_own():
     assert "0.4 s with 2 spikes left out where epochs end within a bin" in remarks
 
 
+def test_epochs_with_placeholders_only_were_not_recorded_whatever_ep_says():
+    found = words(([0.1, np.nan, 0.3, 0.1], [1, 2, 2, 1], [1, 2, 3, 3]), 0.2, ep=(0, 0.4), sort=True)
+    assert found.epochs.tolist() == [0, 0, 1, 1]
+    assert "1 epoch without a spike taken as not recorded: 2" in found.notes.remarks
+
+
+def test_trials_within_epochs_are_epochs():
+    table = np.array([[0.1, 1, 1, 1], [0.3, 2, 1, 1], [0.1, 2, 1, 2], [0.1, 1, 2, 1], [0.3, 1, 2, 1]])
+    found = words(table, 0.2, ep=(0, 0.4), columns="time,unit,epoch,trial")
+    assert found.states.tolist() == [[1, 0], [0, 1], [0, 1], [0, 0], [1, 0], [1, 0]]
+    assert found.epochs.tolist() == [0, 0, 1, 1, 2, 2]
+    with pytest.raises(ValueError, match="columns names a column twice: time, unit, time, _"):
+        words(table, 0.2, columns=["time", "unit", "time", "_"])
+
+
 def test_units_that_are_left_out_still_show_when_the_recording_ran():
     trains = {"a": [1.0, 2.0], "b": [1.5], "c": [0.0, 3.0]}
     found = words(trains, 0.5, units=["a", "b"])
@@ -129,6 +144,13 @@ def test_units_are_chosen_by_id_or_property(units, kept):
         "area": np.array(["A1", "A1", "V1", "A1"]),
     }
     assert list(words(table, 0.2, units=units, ep=(0, 1)).unit_ids) == kept
+
+
+def test_pandas_tables():
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"time": [0.1, 0.3], "unit": ["b", "a"]})
+    assert words(table, 0.2, ep=(0, 0.4)).states.tolist() == [[0, 1], [1, 0]]
+    assert words(table["time"].to_frame().assign(cell=[1, 1]), 0.2, ep=(0, 0.4)).states.tolist() == [[1], [1]]
 
 
 def test_marks_of_units_may_name_units_without_spikes():
@@ -205,6 +227,7 @@ TIMES = np.arange(1, 41) / 8.0
         ([[], []], {"bin_size": 0.5}, "there are no spikes: every unit is silent"),
         ([TIMES], {"bin_size": 0.5, "ep": (10, 20)}, "no unit fires inside the bins: all are silent there"),
         ([1.0, 2.0], {"bin_size": 0.5}, "an array of shape (2,) is times without ids, or ids without times"),
+        (np.array(1.0), {"bin_size": 0.5}, "an array of shape () is times without ids"),
         (TIMES, {"bin_size": 0.5}, "an array of shape (40,) is times without ids, or ids without times"),
         ((None, [1, 2]), {"bin_size": 0.5}, "ids without times: no column of unit is known to hold times"),
         ((TIMES, None), {"bin_size": 0.5}, "times without ids: no column of time is known to hold units"),
@@ -215,6 +238,8 @@ TIMES = np.arange(1, 41) / 8.0
             "unit ids must be whole numbers or texts, got 0.5; are times and ids",
         ),
         (([0.5, 0.7], [1, np.nan]), {"bin_size": 0.5}, "unit ids are missing or infinite in 1 rows"),
+        ((TIMES, TIMES // 4), {"bin_size": 0.5, "columns": "time,unit"}, "columns: data is no table; leave it out, or"),
+        (TIMES, {"bin_size": 0.5, "variable": "a"}, "variable: data has no names; leave it out"),
         ((1, 2, 3, 4), {"bin_size": 0.5}, "a tuple must be (times, ids) or (times, ids, epochs), got 4 entries"),
         ({"unit": [1, 2]}, {"bin_size": 0.5}, "ids without times: no column of unit is known to hold times"),
         ([TIMES * 1e5], {"bin_size": 0.5}, "all 40 times are whole numbers of seconds; are they milliseconds"),
@@ -229,9 +254,19 @@ def test_bad_trains_are_refused_with_a_remedy(data, options, message):
     assert message in str(error.value)
 
 
-def test_objects_of_no_known_kind_are_refused():
-    with pytest.raises(TypeError, match="data of type object are not understood; expected a file's path"):
-        words(object(), 0.1)
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        (object(), {}, "data of type object are not understood; expected a file's path, (times, ids), a dict or list"),
+        ([TIMES], {"bin_size": "0.1"}, "bin_size must be a number of seconds, got '0.1'"),
+        ([TIMES], {"ep": "0:1"}, "ep must be pairs (start, stop) in seconds, got '0:1'"),
+        ([TIMES], {"units": 3}, "units must be ids, the name of a property or 'NAME=VALUE', got 3"),
+    ],
+)
+def test_wrong_types_are_refused(unchecked, data, options, message):
+    with pytest.raises(TypeError) as error:
+        words(data, **{"bin_size": 0.1} | options)
+    assert message in str(error.value)
 
 
 STATES = np.array([[1, 0], [0, 1], [0, 0], [1, 1]])

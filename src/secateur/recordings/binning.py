@@ -89,12 +89,12 @@ def find_epochs(
     """
     found, guessed, silent = [], False, []
     for segment, name in enumerate(trains.segment_ids):
-        stated = ep if ep is not None else _stated(trains, segment, chosen)
+        stated = _stated(trains, segment, chosen) if ep is None else ep
+        times = trains.times[trains.segments == segment]
+        if times.size == 0 and segment not in trains.observed:
+            silent.append(name)
+            continue
         if stated is None:
-            times = trains.times[trains.segments == segment]
-            if times.size == 0:
-                silent.append(name)
-                continue
             guessed, stated = True, _around(times, window)
         found += [(segment, start, stop) for start, stop in stated]
     remarks = []

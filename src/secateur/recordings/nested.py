@@ -38,11 +38,15 @@ def read_value(value: Any, how: Reading) -> SpikeTrains | ReadyWords:
     ValueError
         If it cannot be told what the value holds; the message asks for what is missing.
     """
-    if isinstance(value, tuple):
-        return _tuple(value, how)
     value = _arrays(value)
     if isinstance(value, Mapping):
         return read_mapping(value, how)
+    if how.variable is not None:
+        raise ValueError(f"variable: {how.where} has no names; leave it out")
+    if how.columns is not None and isinstance(value, tuple | list):
+        raise ValueError(f"columns: {how.where} is no table; leave it out, or give a dict of columns or an array")
+    if isinstance(value, tuple):
+        return _tuple(value, how)
     if isinstance(value, list) and how.orientation is None:
         return _trains(value, how)
     try:
@@ -98,9 +102,10 @@ def read_mapping(entries: Mapping[Any, Any], how: Reading) -> SpikeTrains | Read
             raise ValueError(
                 f"columns names {len(columns)} columns, {how.where} has {len(named)} ({listed(named, 20)})"
             )
-        named = dict(zip(columns, named.values(), strict=True))
-        named.pop("_", None)
-        columns = {}
+        named = {name: value for name, value in zip(columns, named.values(), strict=True) if name != "_"}
+        if len(named) < sum(name != "_" for name in columns):
+            raise ValueError(f"columns names a column twice: {', '.join(columns)}")
+        columns = {"trial": "trial"} if "trial" in named else {}
     if how.variable is not None:
         return _variable(named, how)
     roles = tables.find_roles([name for name in named if not isinstance(named[name], Mapping | list)], columns)

@@ -39,11 +39,16 @@ def read_object(data: Any, bin_size: float | None) -> SpikeTrains | ReadyWords |
         return _pynwb_units(data.units)
     if _has(data, "get_unit_spike_times", "colnames", "id"):
         return _pynwb_units(data)
-    if _has(data, "__len__", "__getitem__") and not isinstance(data, dict | np.ndarray) and len(data) > 0:
-        trains = [data[number] for number in range(len(data))]  # neo's SpikeTrainList is no Sequence
-        if all(_has(train, "t_start", "t_stop", "rescale") for train in trains):
-            return _neo(trains)
+    if _is_neo(data):
+        return _neo([data[number] for number in range(len(data))])
     return None
+
+
+def _is_neo(data: Any) -> bool:
+    """A list of trains with time ranges; neo's own SpikeTrainList is no list but has length and places."""
+    if not _has(data, "__len__", "__getitem__") or hasattr(data, "keys") or hasattr(data, "dtype") or len(data) == 0:
+        return False
+    return _has(data[0], "t_start", "t_stop", "rescale") and all(_has(train, "t_start", "rescale") for train in data)
 
 
 def _has(data: Any, *attributes: str) -> bool:

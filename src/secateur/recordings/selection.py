@@ -44,6 +44,8 @@ def select_units(
                 raise ValueError(f"units={units!r} leaves no unit; the values of {name} are {found}")
             return kept
         wanted = [part.strip() for part in units.split(",") if part.strip()]
+    elif np.ndim(units) != 1:
+        raise TypeError(f"units must be ids, the name of a property or 'NAME=VALUE', got {units!r}")
     else:
         wanted = [text(unit) for unit in units]
     unknown = [unit for unit in wanted if unit not in unit_ids]

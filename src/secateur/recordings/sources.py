@@ -32,10 +32,10 @@ def read_source(data: Any, how: Reading) -> SpikeTrains | ReadyWords:
     """
     if isinstance(data, str | os.PathLike):
         return read_file(Path(data), how)
+    if type(data).__module__.partition(".")[0] == "pandas":
+        data = {name: data[name].to_numpy() for name in data.columns} if hasattr(data, "columns") else data.to_numpy()
     found = objects.read_object(data, how.bin_size)
     if found is None:
-        if type(data).__module__.partition(".")[0] == "pandas" and hasattr(data, "columns"):
-            data = {name: data[name].to_numpy() for name in data.columns}
         return nested.read_value(data, how)
     _no_use_for(how, f"a {type(data).__name__} says itself what it holds")
     return found

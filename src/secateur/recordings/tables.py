@@ -14,8 +14,12 @@ KNOWN = {
     "time": ("time", "times", "t", "time_s", "spike_time", "spike_times", "spiketime", "spiketimes", "timestamp"),
     "unit": ("unit", "units", "unit_id", "unit_ids", "id", "ids", "neuron", "cell", "cluster", "cluster_id"),
     "epoch": ("epoch", "epochs"),
+    "trial": (),
 }
-"""Names of columns that are understood without being told; of each role the first that is there."""
+"""Roles of columns, and the names that are understood without being told, the first that is there.
+
+A trial within an epoch is never guessed: times of many recordings run on through trials.
+"""
 
 Columns = str | Sequence[str] | Mapping[str, str] | None
 EXAMPLE = "columns='time,unit,epoch' (in the order of the table) or columns='time=NAME,unit=NAME,epoch=NAME'"
@@ -43,7 +47,7 @@ def parse_columns(columns: Columns) -> tuple[str, ...] | dict[str, str]:
         roles = {role.strip(): source.strip() for role, _, source in pairs}
     unknown = set(roles) - set(KNOWN)
     if unknown:
-        raise ValueError(f"columns: unknown {listed(sorted(unknown))}; expected time, unit and epoch, as in {EXAMPLE}")
+        raise ValueError(f"columns: unknown {listed(sorted(unknown))}; expected {', '.join(KNOWN)}, as in {EXAMPLE}")
     return roles
 
 
@@ -63,7 +67,7 @@ def find_roles(available: Sequence[str], told: Mapping[str, str]) -> dict[str, s
             if name not in available:
                 raise ValueError(f"columns: there is no {told[role]!r}; there are {listed(available, 20)}")
             roles[role] = name
-        elif not told or role == "unit":
+        else:
             found = [by_short_name[name] for name in known if name in by_short_name]
             roles |= {role: found[0]} if found else {}
     return roles
@@ -72,14 +76,15 @@ def find_roles(available: Sequence[str], told: Mapping[str, str]) -> dict[str, s
 def from_table(table: Mapping[str, Any], roles: Mapping[str, str], time_units: str | float) -> SpikeTrains:
     """Trains from a table with one row per spike.
 
-    Rows whose time is NaN are placeholders: they name units and epochs and hold no spike. An epoch has its own clock.
+    Rows whose time is NaN are placeholders: they name units and epochs and hold no spike. An epoch has its own clock,
+    and a trial within it too.
 
     Parameters
     ----------
     table
         Columns by name. Further columns that are constant within a unit, or have one entry per unit, are properties.
     roles
-        Names of the columns ``time``, ``unit`` and, if there is one, ``epoch``.
+        Names of the columns ``time``, ``unit`` and, where there are such, ``epoch`` and ``trial`` (within the epoch).
     time_units
         See :func:`secateur.recordings.spike_trains.per_second`.
 
@@ -98,10 +103,7 @@ def from_table(table: Mapping[str, Any], roles: Mapping[str, str], time_units: s
         if len(column) != len(times):
             raise ValueError(f"{len(times):,} times but {len(column):,} entries of {role}; every spike needs one")
     units, unit_ids, values = names(columns["unit"])
-    segments = np.zeros(len(times), np.int64)
-    segment_ids: tuple[str, ...] = ("0",)
-    if "epoch" in columns:
-        segments, segment_ids, _ = names(columns["epoch"], "epochs")
+    segments, segment_ids = _segments(columns, len(times))
     others = {name: np.asarray(table[name]) for name in table if name not in roles.values()}
     per_unit = {len(other) for other in others.values() if other.ndim == 1} - {len(times)}
     n_marked = max((n for n in per_unit if n >= len(values)), default=0)
@@ -120,6 +122,21 @@ def from_table(table: Mapping[str, Any], roles: Mapping[str, str], time_units: s
         properties=_properties(others, units, len(unit_ids)),
         remarks=tuple(remarks),
     )
+
+
+def _segments(columns: Mapping[str, np.ndarray], n_rows: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Number and names of the stretches with a clock of their own: epochs, or trials within them."""
+    segments, segment_ids = np.zeros(n_rows, np.int64), ("0",)
+    for role in ("epoch", "trial"):
+        if role in columns:
+            inner, inner_ids, _ = names(columns[role], f"{role}s")
+            pairs = segments * len(inner_ids) + inner
+            present, segments = np.unique(pairs, return_inverse=True)
+            outer = [f"{segment_ids[pair // len(inner_ids)]}." if len(segment_ids) > 1 else "" for pair in present]
+            segment_ids = tuple(
+                before + inner_ids[pair % len(inner_ids)] for before, pair in zip(outer, present, strict=True)
+            )
+    return segments, segment_ids
 
 
 def _properties(others: Mapping[str, np.ndarray], units: np.ndarray, n_units: int) -> dict[str, np.ndarray]:

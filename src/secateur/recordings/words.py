@@ -73,7 +73,7 @@ class Words:
     def __str__(self) -> str:
         return self.notes.summary()
 
-    def of_epochs(self, numbers: Sequence[int] | Integer[np.ndarray, " epochs"]) -> Words:
+    def of_epochs(self, epochs: Sequence[int] | Integer[np.ndarray, " epochs"]) -> Words:
         """The bins of these epochs, which keep their numbers; the notes stay those of the whole conversion.
 
         Raises
@@ -81,11 +81,11 @@ class Words:
         ValueError
             If an epoch has no bins.
         """
-        unknown = np.setdiff1d(numbers, self.epochs)
+        unknown = np.setdiff1d(epochs, self.epochs)
         if len(unknown):
             raise ValueError(f"epochs {listed(unknown)} have no bins; there are {listed(np.unique(self.epochs))}")
-        kept = np.isin(self.epochs, numbers)
-        remark = f"these words are {kept.sum():,} bins of {len(np.unique(numbers))} of the epochs above"
+        kept = np.isin(self.epochs, epochs)
+        remark = f"these words are {kept.sum():,} bins of {len(np.unique(epochs))} of the epochs above"
         return replace(
             self,
             states=self.states[kept],
@@ -194,7 +194,8 @@ def words(
         ``"clip"`` makes counts over 1 a 1, ``"refuse"`` raises an error instead.
     columns
         What the columns of a table are: names in their order, ``"time,unit,epoch"`` (``_`` for one that does not
-        matter, any other name for a property of units), or ``"time=NAME,unit=NAME,epoch=NAME"``.
+        matter, any other name for a property of units), or ``"time=NAME,unit=NAME,epoch=NAME"``. A column ``trial``
+        makes every trial within an epoch an epoch of its own.
     variable
         Name of the array in a file or dict with several.
     units
@@ -236,7 +237,9 @@ def words(
     return _finish(counts, source.unit_ids, kept, units, found_bin_size, binary)
 
 
-def _check_seconds(name: str, value: float | None) -> None:
+def _check_seconds(name: str, value: Any) -> None:
+    if value is not None and not isinstance(value, int | float | np.number):
+        raise TypeError(f"{name} must be a number of seconds, got {value!r}")
     if value is not None and not 0 < value < math.inf:
         raise ValueError(f"{name} must be a positive number of seconds, got {value!r}")
 
@@ -254,8 +257,10 @@ def _given_epochs(ep: Any) -> Intervals | None:
         ep = np.stack([np.asarray(ep.start), np.asarray(ep.end)], axis=-1)
     try:
         return checked_intervals(ep, "ep")
-    except TypeError as error:
-        raise ValueError(f"ep must be pairs (start, stop) in seconds, got {ep!r}") from error
+    except (TypeError, ValueError) as error:
+        if str(error).startswith("ep "):
+            raise
+        raise TypeError(f"ep must be pairs (start, stop) in seconds, got {ep!r}") from error
 
 
 def _binned(
