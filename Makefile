@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 export JAX_PLATFORMS ?= cpu
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt  # also holds for the build backend
 
-.PHONY: install demo test check docs fix clean
+.PHONY: install demo test test-recordings check docs fix clean
 
 install: $(STAMP)
 
@@ -20,6 +20,12 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile
 
+# Objects and files of pynapple, neo, elephant, spikeinterface and pynwb themselves; a heavy install of its own.
+test-recordings:
+	$(PYTHON) -m venv .venv-recordings
+	.venv-recordings/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[recordings-test]'
+	.venv-recordings/bin/python -m pytest -m recordings tests/test_recording_libraries.py
+
 check: $(STAMP)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
@@ -33,4 +39,4 @@ fix: $(STAMP)
 	$(VENV)/bin/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) demo site
+	rm -rf $(VENV) .venv-recordings demo site

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from secateur.estimator import BoltzmannMachine
     from secateur.files import load_machine, save_machine
     from secateur.machine import Machine, receptive_field_mask
+    from secateur.recordings.words import load_words, words
 
 _ATTRIBUTES = {
     "BoltzmannMachine": "secateur.estimator",
     "Machine": "secateur.machine",
     "load_machine": "secateur.files",
+    "load_words": "secateur.recordings.words",
     "receptive_field_mask": "secateur.machine",
     "save_machine": "secateur.files",
+    "words": "secateur.recordings.words",
 }
 _MODULES = ("datasets", "evaluation", "files", "fisher", "likelihood", "pruning", "sampling", "studies", "training")
 
@@ -34,12 +37,14 @@ __all__ = [
     "fisher",
     "likelihood",
     "load_machine",
+    "load_words",
     "pruning",
     "receptive_field_mask",
     "sampling",
     "save_machine",
     "studies",
     "training",
+    "words",
 ]
 
 
