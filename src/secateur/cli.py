@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from secateur import cli_machines
+
 if TYPE_CHECKING:
     from secateur.datasets.fetch import FileCheck
     from secateur.studies.config import StudyConfig
@@ -89,6 +91,8 @@ def studies() -> None:
     for name, study in built_in_studies().items():
         typer.echo(f"{name:10} {study.title} (sizes: {', '.join(study.sizes)})")
 
+
+cli_machines.register(app)
 
 data_commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Find, fetch and check the data sets.")
 app.add_typer(data_commands, name="data")

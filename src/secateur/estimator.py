@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, Literal, no_type_check
 
@@ -132,13 +132,16 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.binarize = binarize
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None) -> BoltzmannMachine:
+    def fit(self, X: Any, y: Any = None, *, on_epoch: Callable[[int], None] | None = None) -> BoltzmannMachine:
         """Train a new machine on the rows of ``X``.
 
         Parameters
         ----------
         X
             0/1 rows ``(n, n_features)``, or numbers that ``binarize`` makes so. ``y`` is ignored.
+        on_epoch
+            Called after every epoch with the number of finished epochs of the present step (pretraining takes one step
+            per weight matrix).
 
         Raises
         ------
@@ -155,8 +158,10 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         machine = self._initial_machine()
         if self.pretrain_epochs != 0:
             pretraining = self._settings("pretrain_epochs", self.pretrain_epochs)
-            machine, _ = training.pretrain(machine, rows, pretraining, child_key(self._key, "pretraining"))
-        self.machine_, self.history_ = training.train(machine, rows, settings, child_key(self._key, "training"))
+            key = child_key(self._key, "pretraining")
+            machine, _ = training.pretrain(machine, rows, pretraining, key, on_epoch=on_epoch)
+        key = child_key(self._key, "training")
+        self.machine_, self.history_ = training.train(machine, rows, settings, key, on_epoch=on_epoch)
         self._log_partition: likelihood.LogPartition | None = None
         return self
 
@@ -202,7 +207,7 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """
         check_is_fitted(self)
         rows = self._rows(X)
-        bound = self.machine_.n_layers > 2 and not _can_be_enumerated(self.machine_)
+        bound = self.machine_.n_layers > 2 and not enumeration.can_enumerate(self.machine_.layer_sizes)
         log_probability = likelihood.log_probability_bound if bound else likelihood.log_probability
         return log_probability(self.machine_, rows, self.log_partition_)
 
@@ -214,7 +219,7 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     def score_quantity_(self) -> str:
         """What :meth:`score_samples` returns for this machine, in words."""
         check_is_fitted(self)
-        if _can_be_enumerated(self.machine_):
+        if enumeration.can_enumerate(self.machine_.layer_sizes):
             return "exact log p(v) in nats"
         bound = "" if self.machine_.n_layers == 2 else "variational lower bound on "
         return f"{bound}log p(v) in nats, with log Z estimated by annealed importance sampling"
@@ -224,7 +229,7 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """``log Z`` in nats: exact where the machine can be enumerated, else by annealed importance sampling."""
         check_is_fitted(self)
         if self._log_partition is None:
-            method: Literal["exact", "ais"] = "exact" if _can_be_enumerated(self.machine_) else "ais"
+            method: Literal["exact", "ais"] = "exact" if enumeration.can_enumerate(self.machine_.layer_sizes) else "ais"
             key, rates = child_key(self._key, "log_partition"), self._visible_rates
             self._log_partition = likelihood.log_partition(self.machine_, method, key=key, base_rates=rates)
         log_z = self._log_partition
@@ -363,10 +368,10 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def _source(self, importance: ImportanceSampling | None, criterion: str | Rule | None = None) -> Source:
         """Where averages over the model come from: enumeration if possible, else fresh chains."""
-        if _can_be_enumerated(self.machine_):
+        if enumeration.can_enumerate(self.machine_.layer_sizes):
             return "exact"
         how, key = importance or ImportanceSampling(), child_key(self._key, "importance")
-        if criterion in pruning.WHOLE_MACHINE_RULES:
+        if isinstance(criterion, str) and criterion in pruning.WHOLE_MACHINE_RULES:
             return pruning.model_states(self.machine_, how, key)
         return pruning.model_moments(self.machine_, how, key)[0]
 
@@ -380,11 +385,6 @@ def _positive_integers(name: str, value: Any, count: int | None = None) -> tuple
     if numbers.dtype.kind not in "iu" or numbers.shape != (count or max(numbers.size, 1),) or numbers.min() < 1:
         raise ValueError(f"{name} must be {count or 'one or more'} positive integer(s), got {value!r}")
     return tuple(numbers.tolist())
-
-
-def _can_be_enumerated(machine: Machine) -> bool:
-    sizes = machine.layer_sizes
-    return min(sum(sizes[0::2]), sum(sizes[1::2])) <= enumeration.MAX_UNITS
 
 
 @jax.jit

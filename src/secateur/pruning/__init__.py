@@ -9,6 +9,7 @@ from secateur.pruning.criteria import (
     criterion_names,
     importance,
     register,
+    rule_named,
 )
 from secateur.pruning.prune import prune, pruned_masks
 from secateur.pruning.removal import (
@@ -19,11 +20,13 @@ from secateur.pruning.removal import (
     remove_lowest,
     silent_visible_units,
 )
+from secateur.pruning.removed import Removed, removed
 from secateur.pruning.rounds import ImportanceSampling, Round, model_moments, model_states, prune_and_retrain
 
 __all__ = [
     "RULES",
     "ImportanceSampling",
+    "Removed",
     "Round",
     "Rule",
     "Synapses",
@@ -42,5 +45,7 @@ __all__ = [
     "register",
     "remove_dead_units",
     "remove_lowest",
+    "removed",
+    "rule_named",
     "silent_visible_units",
 ]

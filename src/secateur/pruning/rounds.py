@@ -63,12 +63,12 @@ class Round:
 
 def prune_and_retrain(
     machine: Machine,
-    visible: Float[AnyArray, "*trials rows visible"],
+    visible: Float[AnyArray, "*trials rows visible"] | None,
     criterion: str | Rule,
     *,
     n_rounds: int,
     fraction: Fraction,
-    retraining: TrainingSettings,
+    retraining: TrainingSettings | None,
     key: Keys,
     importance: ImportanceSampling | Literal["exact"] | None = None,
     zeros: Zeros = "all",
@@ -80,7 +80,8 @@ def prune_and_retrain(
     machine
         The trained machine, or stacked trials.
     visible
-        Training rows ``(rows, n_0)``, with a leading trial axis for stacked trials.
+        Training rows ``(rows, n_0)``, with a leading trial axis for stacked trials; ``None`` to prune without
+        retraining.
     criterion
         Name of a rule or a function (see :func:`secateur.pruning.prune`).
     n_rounds
@@ -88,7 +89,7 @@ def prune_and_retrain(
     fraction
         Share of each weight matrix's remaining synapses that each round removes.
     retraining
-        Training after each removal; a machine that lost nothing is not retrained.
+        Training after each removal, ``None`` without rows; a machine that lost nothing is not retrained.
     key
         Random key, or one key per trial.
     importance
@@ -99,8 +100,11 @@ def prune_and_retrain(
     Raises
     ------
     ValueError
-        If the criterion is unknown or a fraction lies outside (0, 1).
+        If the criterion is unknown, a fraction lies outside (0, 1), or only one of ``visible`` and ``retraining`` is
+        given.
     """
+    if (visible is None) != (retraining is None):
+        raise ValueError("retraining needs visible and retraining, got one; give both, or neither to only prune")
     keys = keys_for(machine, key)
     how = importance or ImportanceSampling()
     for number in range(1, n_rounds + 1):
@@ -111,7 +115,10 @@ def prune_and_retrain(
         if isinstance(criterion, str) and criterion in WHOLE_MACHINE_RULES:
             sources = _whole_states(machine, how, child_key(round_keys, "states"))
         pruned = _remove(machine, sources, criterion, fraction, key_removal, zeros)
-        machine = _retrain(machine, pruned, visible, retraining, child_key(round_keys, "retraining"))
+        if visible is None or retraining is None:
+            machine = pruned
+        else:
+            machine = _retrain(machine, pruned, visible, retraining, child_key(round_keys, "retraining"))
         yield Round(number, moments, pruned, machine)
 
 
