@@ -6,7 +6,7 @@ Thin over the Python functions; heavy imports wait until a command needs them.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from secateur.files import MachineFile
     from secateur.machine import Machine
     from secateur.pruning import Round
+    from secateur.studies.progress import Progress
 
 MachineArgument = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A saved machine (.safetensors).")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
@@ -54,7 +55,7 @@ def fit(
     rows: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="0/1 rows: .npy, .npz, .csv or .txt.")],
     out: Annotated[Path, typer.Option(help="File for the machine (.safetensors).")],
     hidden: Annotated[str, typer.Option(help="Units of each hidden layer, separated by commas.")] = "100",
-    epochs: Annotated[int, typer.Option(help="Passes through the rows.")] = 10,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes through the rows.")] = 10,
     binarize: Binarize = None,
     change: Change = None,
     seed: Seed = 0,
@@ -78,14 +79,10 @@ def fit(
         raise ValueError(f"--set must not change {taken[0]!r}; use --hidden, --epochs, --seed or --binarize")
     model = BoltzmannMachine().set_params(**settings | changes)
     values = read_rows(rows, binarize=binarize)
-    typer.echo(
-        f"{len(values):,} rows of {values.shape[1]:,} units from {rows}; {values.mean():.2%} of the values are 1"
-    )
     pretraining = changes.get("pretrain_epochs", 0)
     with watch() as progress:
         progress.start(epochs + (pretraining * len(settings["hidden"]) if isinstance(pretraining, int) else 0))
-        progress.describe("training")
-        model.fit(values, on_epoch=lambda _: progress.advance())
+        model.fit(values, on_epoch=_told_once(progress, "training"))
     lineage = {
         "fitted_to": rows.name,
         "rows": len(values),
@@ -94,6 +91,8 @@ def fit(
         "seed": seed,
     }
     save_machine(model.machine_, out, lineage | changes)
+    share = f"{values.mean():.2%} of the values are 1"
+    typer.echo(f"{len(values):,} rows of {values.shape[1]:,} units from {rows}; {share}")
     if len(model.history_.pseudo_likelihood):
         typer.echo(f"log pseudo-likelihood after training: {model.history_.pseudo_likelihood[-1]:.4g} nats per row")
     typer.echo(f"machine: {out}")
@@ -170,7 +169,7 @@ def prune(
         "averages": "exact" if how == "exact" else how.model_dump(),
     }
     if retraining is not None and data is not None:
-        facts |= {"retrained_on": data.name, "retraining": retraining.model_dump(mode="json", exclude_defaults=True)}
+        facts |= {"retrained_on": data.name, "retraining": retraining.model_dump(mode="json")}
     before, place = parent.machine, machine
     loop = prune_and_retrain(
         before,
@@ -261,6 +260,19 @@ def fisher(
     write_atomically(out, lambda temporary: table.to_csv(temporary, index=False))
     typer.echo(f"joint Fisher information of 0/1 units, per nat^2; {in_words(moments.diagnostics)}")
     typer.echo(f"table: {out}, {model.n_synapses:,} synapses and {model.n_units:,} units")
+
+
+def _told_once(progress: Progress, what: str) -> Callable[[int], None]:
+    """Counts epochs; says what runs after the first one, when nothing can be refused any more."""
+
+    def on_epoch(_: int) -> None:
+        nonlocal what
+        progress.advance()
+        if what:
+            progress.describe(what)
+        what = ""
+
+    return on_epoch
 
 
 def _watched(loop: Iterator[Round], criterion: str, n_rounds: int) -> Iterator[Round]:

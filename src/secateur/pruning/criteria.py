@@ -202,8 +202,8 @@ def _score(
     rates = moments.rates[layer], moments.rates[layer + 1]
     synapses = Synapses(weight.astype(rates[0].dtype), *rates, moments.coincidences[layer], key)
     try:
-        score: Any = rule(synapses)
-        score = score if hasattr(score, "dtype") else np.asarray(score)
+        returned: Any = rule(synapses)
+        score = returned if hasattr(returned, "dtype") else np.asarray(returned)
     except MemoryError:
         raise
     except Exception as error:
@@ -214,7 +214,7 @@ def _score(
     if jnp.shape(score) != weight.shape:
         raise ValueError(
             f"criterion {criterion!r} must return one importance per synapse, shape {weight.shape} for weight matrix "
-            f"{layer}, got shape {jnp.shape(score)}"
+            f"{layer}, got {'None' if returned is None else f'shape {jnp.shape(score)}'}"
         )
     if not any(jnp.issubdtype(score.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
         raise ValueError(f"criterion {criterion!r} must return real numbers, got an array of {score.dtype}")
