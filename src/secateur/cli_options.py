@@ -38,7 +38,7 @@ def importance_from(
         if given:
             raise ValueError("--chains, --draws, --sweeps and --burn-in go with sampling; leave --source exact out")
         return "exact"
-    if source is None and not given and enumeration.can_enumerate(machine.layer_sizes):
+    if source is None and not given and enumeration.can_be_enumerated(machine.layer_sizes):
         return "exact"
     return _settings(ImportanceSampling, given)
 
@@ -117,6 +117,18 @@ def rounds_after(number: int, folder: Path, overwrite: bool) -> list[Path]:
     if later and not overwrite:
         raise ValueError(f"{str(later[0])!r} exists already; choose another folder or say --overwrite")
     return later
+
+
+def independent_log_likelihood(rows: np.ndarray) -> float:
+    """Log-likelihood in nats per row, for independent units, of the rows whose pseudo-likelihood training measures; for
+    independent units the two are equal.
+    """
+    import numpy as np
+
+    from secateur.training.loop import N_MEASURED
+
+    rates = (rows.sum(axis=0, dtype=float) + 0.5) / (len(rows) + 1)
+    return float((rows[:N_MEASURED] @ np.log(rates) + (1 - rows[:N_MEASURED]) @ np.log(1 - rates)).mean())
 
 
 def in_words(mixing: MixingDiagnostics | None) -> str:

@@ -207,7 +207,7 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """
         check_is_fitted(self)
         rows = self._rows(X)
-        bound = self.machine_.n_layers > 2 and not enumeration.can_enumerate(self.machine_.layer_sizes)
+        bound = self.machine_.n_layers > 2 and not _can_be_enumerated(self.machine_)
         log_probability = likelihood.log_probability_bound if bound else likelihood.log_probability
         return log_probability(self.machine_, rows, self.log_partition_)
 
@@ -219,7 +219,7 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     def score_quantity_(self) -> str:
         """What :meth:`score_samples` returns for this machine, in words."""
         check_is_fitted(self)
-        if enumeration.can_enumerate(self.machine_.layer_sizes):
+        if _can_be_enumerated(self.machine_):
             return "exact log p(v) in nats"
         bound = "" if self.machine_.n_layers == 2 else "variational lower bound on "
         return f"{bound}log p(v) in nats, with log Z estimated by annealed importance sampling"
@@ -229,7 +229,7 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """``log Z`` in nats: exact where the machine can be enumerated, else by annealed importance sampling."""
         check_is_fitted(self)
         if self._log_partition is None:
-            method: Literal["exact", "ais"] = "exact" if enumeration.can_enumerate(self.machine_.layer_sizes) else "ais"
+            method: Literal["exact", "ais"] = "exact" if _can_be_enumerated(self.machine_) else "ais"
             key, rates = child_key(self._key, "log_partition"), self._visible_rates
             self._log_partition = likelihood.log_partition(self.machine_, method, key=key, base_rates=rates)
         log_z = self._log_partition
@@ -368,7 +368,7 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def _source(self, importance: ImportanceSampling | None, criterion: str | Rule | None = None) -> Source:
         """Where averages over the model come from: enumeration if possible, else fresh chains."""
-        if enumeration.can_enumerate(self.machine_.layer_sizes):
+        if _can_be_enumerated(self.machine_):
             return "exact"
         how, key = importance or ImportanceSampling(), child_key(self._key, "importance")
         if isinstance(criterion, str) and criterion in pruning.WHOLE_MACHINE_RULES:
@@ -385,6 +385,10 @@ def _positive_integers(name: str, value: Any, count: int | None = None) -> tuple
     if numbers.dtype.kind not in "iu" or numbers.shape != (count or max(numbers.size, 1),) or numbers.min() < 1:
         raise ValueError(f"{name} must be {count or 'one or more'} positive integer(s), got {value!r}")
     return tuple(numbers.tolist())
+
+
+def _can_be_enumerated(machine: Machine) -> bool:
+    return enumeration.can_be_enumerated(machine.layer_sizes)
 
 
 @jax.jit
