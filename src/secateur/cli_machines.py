@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from secateur.studies.progress import Progress
 
 LEARNING_RATE = (0.5, 0.01)
-"""Of ``fit``: thousands of rows of digits or of cortical spikes are learnt by it in 30 epochs. From 1 a hundred hidden units
-do not learn the digits, and the estimator's constant 0.05 leaves such small data at independent units."""
+"""Of ``fit``: thousands of rows of digits or of cortical spikes are learnt by it in 30 epochs. From 1 a hundred hidden
+units do not learn the digits, and the estimator's constant 0.05 leaves such small data at independent units."""
 
 MachineArgument = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A saved machine (.safetensors).")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
