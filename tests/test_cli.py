@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from secateur import cli
+from command_line import call
 from study_settings import TINY
 
 SETTINGS = [
@@ -16,31 +16,39 @@ SETTINGS = [
 ]
 
 
-def call(monkeypatch, capsys, *arguments):
-    monkeypatch.setattr(sys, "argv", ["secateur", *map(str, arguments)])
-    with pytest.raises(SystemExit) as exit_:
-        cli.main()
-    output = capsys.readouterr()
-    return exit_.value.code, output.out, output.err
-
-
 def test_run_and_report(monkeypatch, capsys, tmp_path):
+    """With a rule of the user's own in the current folder, which the report does without."""
     out = tmp_path / "run"
-    settings = ["--trials", 1, "--rounds", 1, "--criteria", "variance-fi,random", *SETTINGS]
-    code, stdout, stderr = call(monkeypatch, capsys, "run", "digits", "--out", out, *settings)
-    assert code == 0, stderr
-    assert f"report: {out / 'report.html'}" in stdout
-    assert "trial 1: random, round 1 of 1" in stderr
-    assert "of it compiling" in stderr
-    expected = {"study.toml", "provenance.json", "results.nc", "machines", "figures", "report.html"}
-    assert {p.name for p in out.iterdir()} == expected
+    own = "rules_of_a_study:strong_and_busy"
+    rule = [
+        "def strong_and_busy(synapses):",
+        "    busy = synapses.rates_post[None, :]",
+        "    return busy * synapses.weights**2",
+    ]
+    (tmp_path / "rules_of_a_study.py").write_text("\n".join(rule))
+    settings = ["--trials", 1, "--rounds", 1, "--criteria", f"variance-fi,{own}", *SETTINGS]
+    with monkeypatch.context() as there:
+        there.setattr(sys, "path", [*sys.path])
+        there.chdir(tmp_path)
+        code, stdout, stderr = call(there, capsys, "run", "digits", "--out", out, *settings)
+        assert code == 0, stderr
+        assert f"report: {out / 'report.html'}" in stdout
+        assert f"trial 1: {own}, round 1 of 1" in stderr
+        assert "of it compiling" in stderr
+        expected = {"study.toml", "provenance.json", "results.nc", "machines", "figures", "report.html"}
+        assert {p.name for p in out.iterdir()} == expected
+        code, _, stderr = call(there, capsys, "run", "digits", "--out", out, *settings)
+        assert code == 2 and "exists already; choose another folder or say --overwrite" in stderr
+    machines = sorted(p.relative_to(out / "machines").as_posix() for p in out.rglob("*.safetensors"))
+    assert [name for name in machines if "round" in name] == [
+        f"trial-00/{name}/round-01.safetensors" for name in (own.replace(":", "="), "variance-fi")
+    ]
 
+    del sys.modules["rules_of_a_study"]
+    (tmp_path / "rules_of_a_study.py").unlink()
     (out / "report.html").unlink()
     assert call(monkeypatch, capsys, "report", out)[0] == 0
-    assert (out / "report.html").is_file()
-
-    code, _, stderr = call(monkeypatch, capsys, "run", "digits", "--out", out, *settings)
-    assert code == 2 and "exists already; choose another folder or say --overwrite" in stderr
+    assert "strong_and_busy" in (out / "report.html").read_text("utf-8")
 
 
 def test_studies_are_listed_with_their_sizes(monkeypatch, capsys):

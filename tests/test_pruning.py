@@ -187,7 +187,8 @@ def test_importance_that_is_not_a_number_is_refused(rbm):
 
 
 @pytest.mark.parametrize(
-    ("criterion", "hint"), [("varience-fi", "did you mean 'variance-fi'?"), ("zzz", "choose one of them")]
+    ("criterion", "hint"),
+    [("varience-fi", "did you mean 'variance-fi'?"), ("zzz", "choose one of them, or your own as module:function")],
 )
 def test_unknown_criterion_is_refused_with_the_nearest_name(rbm, criterion, hint):
     known = ", ".join(pruning.criterion_names())

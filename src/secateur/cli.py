@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from secateur import cli_recordings
+from secateur import cli_machines, cli_recordings
 
 if TYPE_CHECKING:
     from secateur.datasets.fetch import FileCheck
@@ -93,6 +93,7 @@ def studies() -> None:
 
 
 app.command()(cli_recordings.words)
+cli_machines.register(app)
 
 data_commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Find, fetch and check the data sets.")
 app.add_typer(data_commands, name="data")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import Any, Literal, no_type_check
 
@@ -132,13 +132,16 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.binarize = binarize
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None) -> BoltzmannMachine:
+    def fit(self, X: Any, y: Any = None, *, on_epoch: Callable[[int], None] | None = None) -> BoltzmannMachine:
         """Train a new machine on the rows of ``X``.
 
         Parameters
         ----------
         X
             0/1 rows ``(n, n_features)``, or numbers that ``binarize`` makes so. ``y`` is ignored.
+        on_epoch
+            Called after every epoch with the number of finished epochs of the present step (pretraining takes one step
+            per weight matrix).
 
         Raises
         ------
@@ -155,8 +158,10 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         machine = self._initial_machine()
         if self.pretrain_epochs != 0:
             pretraining = self._settings("pretrain_epochs", self.pretrain_epochs)
-            machine, _ = training.pretrain(machine, rows, pretraining, child_key(self._key, "pretraining"))
-        self.machine_, self.history_ = training.train(machine, rows, settings, child_key(self._key, "training"))
+            key = child_key(self._key, "pretraining")
+            machine, _ = training.pretrain(machine, rows, pretraining, key, on_epoch=on_epoch)
+        key = child_key(self._key, "training")
+        self.machine_, self.history_ = training.train(machine, rows, settings, key, on_epoch=on_epoch)
         self._log_partition: likelihood.LogPartition | None = None
         return self
 
@@ -366,7 +371,7 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         if _can_be_enumerated(self.machine_):
             return "exact"
         how, key = importance or ImportanceSampling(), child_key(self._key, "importance")
-        if criterion in pruning.WHOLE_MACHINE_RULES:
+        if isinstance(criterion, str) and criterion in pruning.WHOLE_MACHINE_RULES:
             return pruning.model_states(self.machine_, how, key)
         return pruning.model_moments(self.machine_, how, key)[0]
 
@@ -383,8 +388,7 @@ def _positive_integers(name: str, value: Any, count: int | None = None) -> tuple
 
 
 def _can_be_enumerated(machine: Machine) -> bool:
-    sizes = machine.layer_sizes
-    return min(sum(sizes[0::2]), sum(sizes[1::2])) <= enumeration.MAX_UNITS
+    return enumeration.can_be_enumerated(machine.layer_sizes)
 
 
 @jax.jit

@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError
@@ -62,15 +62,26 @@ def load_machine(path: str | os.PathLike[str]) -> Machine:
     ValueError
         If the file is damaged or not a machine of a known format version; the message says which.
     """
-    return _read(Path(path))[0]
+    return read_machine(path).machine
 
 
 def load_lineage(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What made the machine in a file; errors as in :func:`load_machine`."""
-    return _read(Path(path))[1]["lineage"]
+    return read_machine(path).lineage
 
 
-def _read(path: Path) -> tuple[Machine, dict[str, Any]]:
+class MachineFile(NamedTuple):
+    """A machine with what its file tells about it: lineage, SHA-256 checksum of the content, size in bytes."""
+
+    machine: Machine
+    lineage: dict[str, Any]
+    sha256: str
+    n_bytes: int
+
+
+def read_machine(path: str | os.PathLike[str]) -> MachineFile:
+    """All that a file of :func:`save_machine` holds; errors as in :func:`load_machine`."""
+    path = Path(path)
     content = path.read_bytes()
     try:
         arrays = load(content)
@@ -92,7 +103,7 @@ def _read(path: Path) -> tuple[Machine, dict[str, Any]]:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} does not hold a whole machine ({error}); write it again with save_machine") from error
-    return machine, header
+    return MachineFile(machine, header["lineage"], header["sha256"], len(content))
 
 
 def _header(content: bytes, path: Path) -> dict[str, Any]:

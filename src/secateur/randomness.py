@@ -38,7 +38,7 @@ def _fold(key: Keys, number: np.uint32) -> Keys:
     return jax.random.fold_in(key, number)
 
 
-def uniforms(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
+def uniforms(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, ...]:
     """Independent uniform numbers in [0, 1), float32, different for every key and every place in the array.
 
     The bits at row ``i`` and column ``j`` are the first word of Threefry-2x32 with 13 rounds of the counter ``(i, j)`` under
@@ -58,7 +58,7 @@ def uniforms(key: PRNGKeyArray, shape: tuple[int, ...]) -> Float[Array, "..."]:
 
 
 def threefry(
-    key: UInt32[Array, "2"], first: UInt32[Array, "*shape"], second: UInt32[Array, "*shape"], n_rounds: int = _ROUNDS
+    key: UInt32[Array, 2], first: UInt32[Array, "*shape"], second: UInt32[Array, "*shape"], n_rounds: int = _ROUNDS
 ) -> UInt32[Array, "*shape"]:
     """First word of the block cipher Threefry-2x32 of every counter ``(first, second)`` (Salmon et al. 2011)."""
     schedule = (key[0], key[1], key[0] ^ key[1] ^ np.uint32(_KEY_PARITY))

@@ -9,6 +9,7 @@ from secateur.pruning.criteria import (
     criterion_names,
     importance,
     register,
+    rule_named,
 )
 from secateur.pruning.prune import prune, pruned_masks
 from secateur.pruning.removal import (
@@ -20,11 +21,13 @@ from secateur.pruning.removal import (
     shrink,
     silent_visible_units,
 )
+from secateur.pruning.removed import Removed, removed
 from secateur.pruning.rounds import ImportanceSampling, Round, model_moments, model_states, prune_and_retrain
 
 __all__ = [
     "RULES",
     "ImportanceSampling",
+    "Removed",
     "Round",
     "Rule",
     "Synapses",
@@ -43,6 +46,8 @@ __all__ = [
     "register",
     "remove_dead_units",
     "remove_lowest",
+    "removed",
+    "rule_named",
     "shrink",
     "silent_visible_units",
 ]

@@ -10,10 +10,11 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from secateur import fisher, units
@@ -21,6 +22,7 @@ from secateur.arrays import AnyArray
 from secateur.fisher import Source
 from secateur.machine import Machine
 from secateur.moments import Moments
+from secateur.pruning import user_rules
 from secateur.pruning.unit_rules import UNIT_RULES
 
 
@@ -96,7 +98,7 @@ WHOLE_MACHINE_RULES: dict[str, Callable[..., tuple[AnyArray, ...]]] = {
 """Rules that need more than a synapse can see: functions of machine, source and key."""
 
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*")
 """What the name of a criterion may look like."""
 
 
@@ -109,31 +111,49 @@ def register(name: str, rule: Rule) -> None:
         If the name is taken, or is not made of letters, digits and ``_ . : -`` (names become folder names).
     """
     if not NAME.fullmatch(name):
-        raise ValueError(f"criterion name must be letters, digits and _ . : - (a letter or digit first), got {name!r}")
+        raise ValueError(
+            f"criterion name must be letters, digits and _ . : - (the first a letter, digit or _), got {name!r}"
+        )
     if name in criterion_names():
         raise ValueError(f"criterion {name!r} is already registered; choose another name")
     RULES[name] = rule
 
 
 def criterion_names() -> list[str]:
-    """Every name that can be given as a criterion."""
-    return [*RULES, *WHOLE_MACHINE_RULES, *UNIT_RULES]
+    """Every name that can be given as a criterion, but for the endless ones of the kind ``module:function``."""
+    packages = [name for name in user_rules.installed() if NAME.fullmatch(name)]
+    return list(dict.fromkeys([*RULES, *WHOLE_MACHINE_RULES, *UNIT_RULES, *packages]))
 
 
 def check_criterion(criterion: str | Rule) -> None:
-    """Accept a function or a known name.
+    """Accept a function or a known name; a name of the user's own is looked up, which imports its module.
 
     Raises
     ------
     ValueError
-        If the name is unknown; the message suggests the nearest one.
+        As :func:`rule_named`.
     """
-    known = criterion_names()
-    if callable(criterion) or criterion in known:
-        return
-    near = difflib.get_close_matches(str(criterion), known, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else "choose one of them"
-    raise ValueError(f"unknown criterion {criterion!r}; known are {', '.join(known)}; {hint}")
+    if not callable(criterion) and criterion not in (*WHOLE_MACHINE_RULES, *UNIT_RULES):
+        rule_named(criterion)
+
+
+def rule_named(name: str) -> Rule:
+    """The rule for synapses of a name: built in or registered, else of an installed package, else ``module:function``.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown (the message suggests the nearest one), or its module or function cannot be had.
+    """
+    if isinstance(name, str) and name in RULES:
+        return RULES[name]
+    rule = user_rules.find(name) if isinstance(name, str) and NAME.fullmatch(name) else None
+    if rule is None:
+        known = criterion_names()
+        near = difflib.get_close_matches(str(name), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "choose one of them, or your own as module:function"
+        raise ValueError(f"unknown criterion {name!r}; known are {', '.join(known)}; {hint}")
+    return rule
 
 
 def importance(
@@ -151,21 +171,22 @@ def importance(
         Where rates and coincidences come from (:data:`secateur.fisher.Source`); ``eigenvector-fi`` needs ``"exact"`` or
         states.
     criterion
-        Name of a rule for synapses, or a function of :class:`Synapses`.
+        Name of a rule for synapses (:func:`rule_named`), or a function of :class:`Synapses`.
     key
         Random key for rules that draw.
 
     Raises
     ------
     ValueError
-        If the name is unknown or that of a rule for units, or the rule returns an array of another shape.
+        If the name is unknown or that of a rule for units, or the rule raises or returns anything but one real number
+        per synapse.
     """
     check_criterion(criterion)
     if isinstance(criterion, str) and criterion in UNIT_RULES:
         raise ValueError(f"criterion {criterion!r} ranks units, not synapses; use secateur.pruning.prune")
     if isinstance(criterion, str) and criterion in WHOLE_MACHINE_RULES:
         return WHOLE_MACHINE_RULES[criterion](machine, source, key)
-    rule = RULES[criterion] if isinstance(criterion, str) else criterion
+    rule = rule_named(criterion) if isinstance(criterion, str) else criterion
     moments = fisher.moments_from(machine, source)
     with moments.precision():
         scores = [
@@ -179,10 +200,22 @@ def _score(
     rule: Rule, criterion: str | Rule, layer: int, weight: AnyArray, moments: Moments, key: PRNGKeyArray
 ) -> Float[AnyArray, "lower upper"]:
     rates = moments.rates[layer], moments.rates[layer + 1]
-    score = rule(Synapses(weight.astype(rates[0].dtype), *rates, moments.coincidences[layer], key))
+    synapses = Synapses(weight.astype(rates[0].dtype), *rates, moments.coincidences[layer], key)
+    try:
+        returned: Any = rule(synapses)
+        score = returned if hasattr(returned, "dtype") else np.asarray(returned)
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"criterion {criterion!r} raised {type(error).__name__}: {error}{user_rules.place_of(error, rule)} "
+            f"for weight matrix {layer}, shape {weight.shape}; mend the rule"
+        ) from error
     if jnp.shape(score) != weight.shape:
         raise ValueError(
             f"criterion {criterion!r} must return one importance per synapse, shape {weight.shape} for weight matrix "
-            f"{layer}, got shape {jnp.shape(score)}"
+            f"{layer}, got {'None' if returned is None else f'shape {jnp.shape(score)}'}"
         )
-    return score
+    if not any(jnp.issubdtype(score.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
+        raise ValueError(f"criterion {criterion!r} must return real numbers, got an array of {score.dtype}")
+    return score if jnp.issubdtype(score.dtype, jnp.floating) else jnp.asarray(score, dtype=float)

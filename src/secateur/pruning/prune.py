@@ -76,10 +76,12 @@ def pruned_masks(
         return remove_dead_units(remove_lowest_units(unit_scores, masks, fractions, key_ties))
     scores = importance(machine, source, criterion, key_rule)
     keys = jax.random.split(key_ties, len(scores))
-    kept = [
-        remove_lowest(np.asarray(score), mask, f, k, zeros)
-        for score, mask, f, k in zip(scores, masks, fractions, keys, strict=True)
-    ]
+    kept = []
+    for matrix, (score, mask, f, k) in enumerate(zip(scores, masks, fractions, keys, strict=True)):
+        try:
+            kept.append(remove_lowest(np.asarray(score), mask, f, k, zeros))
+        except ValueError as error:
+            raise ValueError(f"criterion {criterion!r}, weight matrix {matrix}: {error}") from error
     return remove_dead_units(kept)
 
 

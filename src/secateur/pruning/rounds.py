@@ -65,12 +65,12 @@ class Round:
 
 def prune_and_retrain(
     machine: Machine,
-    visible: Float[AnyArray, "*trials rows visible"],
+    visible: Float[AnyArray, "*trials rows visible"] | None,
     criterion: str | Rule,
     *,
     n_rounds: int,
     fraction: Fraction,
-    retraining: TrainingSettings,
+    retraining: TrainingSettings | None,
     key: Keys,
     importance: ImportanceSampling | Literal["exact"] | None = None,
     zeros: Zeros = "all",
@@ -83,7 +83,8 @@ def prune_and_retrain(
     machine
         The trained machine, or stacked trials.
     visible
-        Training rows ``(rows, n_0)``, with a leading trial axis for stacked trials.
+        Training rows ``(rows, n_0)``, with a leading trial axis for stacked trials; ``None`` to prune without
+        retraining.
     criterion
         Name of a rule or a function (see :func:`secateur.pruning.prune`).
     n_rounds
@@ -91,7 +92,7 @@ def prune_and_retrain(
     fraction
         Share of each weight matrix's remaining synapses that each round removes.
     retraining
-        Training after each removal; a machine that lost nothing is not retrained.
+        Training after each removal, ``None`` without rows; a machine that lost nothing is not retrained.
     key
         Random key, or one key per trial.
     importance
@@ -105,8 +106,11 @@ def prune_and_retrain(
     Raises
     ------
     ValueError
-        If the criterion is unknown or a fraction lies outside (0, 1).
+        If the criterion is unknown, a fraction lies outside (0, 1), or only one of ``visible`` and ``retraining`` is
+        given.
     """
+    if (visible is None) != (retraining is None):
+        raise ValueError("retraining needs visible and retraining, got one; give both, or neither to only prune")
     keys = keys_for(machine, key)
     how = importance or ImportanceSampling()
     for number in range(1, n_rounds + 1):
@@ -119,7 +123,8 @@ def prune_and_retrain(
         pruned = _remove(machine, sources, criterion, fraction, key_removal, zeros)
         lost = _lost_synapses(machine, pruned)
         machine = _shrink_if_it_pays(pruned, shrink_at)
-        machine = _retrain(machine, lost, visible, retraining, child_key(round_keys, "retraining"))
+        if visible is not None and retraining is not None:
+            machine = _retrain(machine, lost, visible, retraining, child_key(round_keys, "retraining"))
         yield Round(number, moments, pruned, machine)
 
 
@@ -190,9 +195,7 @@ def _shrink_if_it_pays(machine: Machine, shrink_at: float) -> Machine:
     return smaller if fewer <= (1 - shrink_at) * products else machine
 
 
-def _retrain(
-    pruned: Machine, lost: np.ndarray, visible: AnyArray, retraining: TrainingSettings, keys: Keys
-) -> Machine:
+def _retrain(pruned: Machine, lost: np.ndarray, visible: AnyArray, retraining: TrainingSettings, keys: Keys) -> Machine:
     """Retrain machines that lost synapses; those that lost none stay as they are."""
     if not lost.any():
         return pruned

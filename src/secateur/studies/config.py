@@ -202,7 +202,7 @@ def load_config(
     try:
         return model.model_validate(content, context={"finished": finished})
     except ValidationError as error:
-        raise ValueError(f"study {str(study)!r}: {_one_line(model, error)}") from error
+        raise ValueError(f"study {str(study)!r}: {one_line(model, error)}") from error
 
 
 def parse_change(text: str) -> tuple[str, Any]:
@@ -222,7 +222,7 @@ def parse_change(text: str) -> tuple[str, Any]:
         return name.strip(), value.strip()
 
 
-def _one_line(model: type[BaseModel], error: ValidationError) -> str:
+def one_line(model: type[BaseModel], error: ValidationError) -> str:
     """All complaints of a validation error in one line, with the names of unknown settings completed to the nearest
     known.
     """

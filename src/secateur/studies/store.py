@@ -105,8 +105,12 @@ class StudyFolder:
         write_atomically(self.path / "provenance.json", lambda t: t.write_text(text, "utf-8"))
 
     def machine_path(self, trial: int, criterion: str, number: int) -> Path:
-        """File of a machine after a round; round 0 is the trained machine before any pruning."""
-        name = f"{UNPRUNED}.safetensors" if number == 0 else f"{criterion}/round-{number:02d}.safetensors"
+        """File of a machine after a round (0: before any pruning); the rule ``module:function`` is in
+        ``module=function``.
+        """
+        # No colon in folder names: some file systems and archives refuse it. The name of no rule holds a "=".
+        folder = criterion.replace(":", "=")
+        name = f"{UNPRUNED}.safetensors" if number == 0 else f"{folder}/round-{number:02d}.safetensors"
         return self.path / "machines" / f"trial-{trial:02d}" / name
 
     def save_machine(self, machine: Machine, trial: int, criterion: str, number: int) -> None:

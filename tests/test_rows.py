@@ -1,0 +1,98 @@
+"""Files of 0/1 rows: what is read, and what is refused before anything computes with it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from secateur import rows
+from secateur.rows import read_rows
+
+TABLE = np.array([[0, 1, 1], [1, 0, 0]])
+TABLES = hnp.arrays(
+    st.sampled_from([bool, np.uint8, np.int64, np.float32]),
+    st.tuples(st.integers(1, 4), st.integers(1, 4)),
+    elements=st.integers(0, 1),
+)
+
+
+@given(TABLES, st.sampled_from(["npy", "npz", "csv", "txt"]), st.booleans())
+def test_rows_come_back_from_every_kind_of_file(tmp_path_factory, table, kind, header):
+    path = tmp_path_factory.getbasetemp() / f"any-rows.{kind}"
+    if kind == "npy":
+        np.save(path, table)
+    elif kind == "npz":
+        np.savez_compressed(path, states=table, unit_ids=np.array(["a"] * table.shape[1]))
+    else:
+        delimiter = "," if kind == "csv" else " "
+        names = delimiter.join(f"unit{i}" for i in range(table.shape[1])) if header else ""
+        np.savetxt(path, table.astype(float), "%g", delimiter, header=names, comments="")
+    found = read_rows(path)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, table)
+
+
+def test_a_single_array_of_an_archive_needs_no_name_and_a_byte_order_mark_is_no_name(tmp_path):
+    np.savez(tmp_path / "one.npz", any=TABLE)
+    (tmp_path / "mark.csv").write_text("0,1,1\n1,0,0\n\n", "utf-8-sig")
+    for name in ("one.npz", "mark.csv"):
+        np.testing.assert_array_equal(read_rows(tmp_path / name), TABLE)
+
+
+def test_a_threshold_makes_rows_of_any_numbers(tmp_path):
+    np.save(tmp_path / "grey.npy", np.array([[0.2, 7.5], [7.0, 16.0]]))
+    np.testing.assert_array_equal(read_rows(tmp_path / "grey.npy", binarize=7), [[0, 1], [0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        (
+            "rows.npy",
+            np.array([[0, 1], [1, 2]]),
+            "must hold 0 and 1 only, got 2 in row 1, column 1; give the threshold",
+        ),
+        ("rows.npy", np.array([[0, np.nan]]), "must hold 0 and 1 only, got nan in row 0, column 1"),
+        ("rows.npy", np.zeros(4), r"must hold a table \(rows, units\), got an array of shape \(4,\)"),
+        ("rows.npy", np.zeros((0, 4)), r"must hold a table \(rows, units\), got an array of shape \(0, 4\)"),
+        ("rows.npy", np.array([["0"]]), "must hold numbers, got an array of type <U1"),
+        ("rows.npy", np.array([[None]]), "rows.npy cannot be read as rows of 0 and 1: .*Python objects in dtype"),
+        ("rows.npy", np.zeros((30, 10), bool), "it holds about 300 values, more than 100; give fewer rows"),
+        ("rows.npy", b"noise", "it is not an .npy file"),
+        ("rows.npz", b"noise", "rows.npz cannot be read as rows of 0 and 1: File is not a zip file"),
+        (
+            "rows.npz",
+            {"a": TABLE, "b": TABLE},
+            "it holds the arrays a, b; expected a single one, or one named 'states'",
+        ),
+        ("rows.npz", {"states": np.zeros((30, 40))}, "more than 100; give fewer rows"),
+        ("rows.npz", {"states": np.array([[None]])}, "rows.npz cannot be read as rows of 0 and 1: .*allow_pickle"),
+        ("rows.csv", b"", "it holds no numbers"),
+        ("rows.csv", b"a,b\n", "it holds no numbers"),
+        ("rows.csv", b"0,1\n1\n", "rows.csv cannot be read as rows of 0 and 1: .*columns"),
+        ("rows.csv", b"0;1\n1;0\n", "could not convert string '1;0'"),
+        ("rows.txt", bytes(range(128, 160)), "rows.txt cannot be read as rows of 0 and 1: 'utf-8'"),
+        ("rows.csv", b"0," * 150 + b"1\n", "more than 100; give fewer rows"),
+        ("rows.mat", b"", r"rows.mat must end in \.npy, \.npz, \.csv, \.txt to be read as rows of 0 and 1"),
+    ],
+)
+def test_what_is_no_table_of_0_and_1_is_refused(tmp_path, monkeypatch, name, content, message):
+    monkeypatch.setattr(rows, "MAX_VALUES", 100)
+    path = tmp_path / name
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif isinstance(content, dict):
+        np.savez(path, **content)
+    else:
+        np.save(path, content)
+    with pytest.raises(ValueError, match=message):
+        read_rows(path)
+
+
+def test_a_threshold_does_not_hide_values_that_are_no_numbers(tmp_path):
+    np.save(tmp_path / "rows.npy", np.array([[0.5, np.nan]]))
+    with pytest.raises(ValueError, match="holds NaN, which no threshold makes 0 or 1"):
+        read_rows(tmp_path / "rows.npy", binarize=0.1)
