@@ -8,20 +8,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
-from sklearn.linear_model import LogisticRegression
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from secateur import mean_field
 from secateur.arrays import AnyArray
 from secateur.machine import Machine
 from secateur.trials import over_trials
 
-INVERSE_REGULARISATION = 10.0
-"""scikit-learn's ``C`` of every classifier, for raw pixels and for hidden layers alike."""
+_BATCH_ROWS = 500
+_EPOCHS = 10
+_LEAST_UPDATES = 1200  # small data sets take more epochs
+_LEARNING_RATE = 0.03
+_WEIGHT_DECAY = 1e-5
 
 _CHUNK_ROWS = 500  # rows that mean-field inference holds at once: they stay in the cache, and stop when they are done
 
@@ -43,35 +48,72 @@ class SampleScores:
     diversity: float
 
 
+class Classifier(eqx.Module):
+    """Multinomial logistic regression: log odds of every class, linear in the features."""
+
+    weights: Float[Array, "features classes"]
+    biases: Float[Array, " classes"]
+
+    def probabilities(self, features: Float[AnyArray, "rows features"]) -> Float[np.ndarray, "rows classes"]:
+        """Probability of every class for each row."""
+        return np.asarray(jax.nn.softmax(features @ self.weights + self.biases[None, :], axis=1))
+
+    def accuracy(self, features: Float[AnyArray, "rows features"], labels: Int[np.ndarray, " rows"]) -> float:
+        """Share of rows whose most probable class is the label."""
+        return float(np.mean(self.probabilities(features).argmax(axis=1) == labels))
+
+
 def fit_classifier(
-    features: Float[np.ndarray, "rows features"], labels: Int[np.ndarray, " rows"]
-) -> LogisticRegression:
-    """Multinomial logistic regression.
+    features: Float[AnyArray, "rows features"], labels: Int[np.ndarray, " rows"], key: PRNGKeyArray
+) -> Classifier:
+    """Fit a multinomial logistic regression with weight decay, for hidden layers and raw pixels alike.
 
-    Newton-CG needs a few passes where L-BFGS needs hundreds. On 60,000 MNIST digits and 676 top-layer features the
-    tolerance of 1e-3 takes 7 iterations and misreads 4.09 % of the test digits; 1e-5 takes 12 times as long and misreads
-    4.10 %.
+    Ten epochs of Adam (batches of 500, cosine schedule from 0.03). On 60,000 MNIST digits and 676 top-layer features
+    this takes 0.8 s on two cores and misreads 2.9 % of the test digits; scikit-learn's LogisticRegression needs 11 s
+    until it has converged (Newton-CG, tolerance 1e-4), where it misreads 3.0 %, and is still at 3.2 % after 4 s.
+
+    Parameters
+    ----------
+    features
+        In [0, 1], ``(rows, features)``.
+    labels
+        Classes, from 0.
+    key
+        Random key of the order of rows.
     """
-    return LogisticRegression(solver="newton-cg", C=INVERSE_REGULARISATION, max_iter=200, tol=1e-3).fit(
-        features, labels
-    )
+    n_rows = len(labels)
+    batch = min(_BATCH_ROWS, n_rows)
+    n_epochs = max(_EPOCHS, -(-_LEAST_UPDATES * batch // n_rows))
+    labels = jnp.asarray(labels, dtype=jnp.int32)
+    return _fit_classifier(features, labels, key, int(labels.max()) + 1, batch, n_epochs)
 
 
-def encoding_error(
-    train_features: Float[np.ndarray, "rows features"],
-    train_labels: Int[np.ndarray, " rows"],
-    test_features: Float[np.ndarray, "test_rows features"],
-    test_labels: Int[np.ndarray, " test_rows"],
-) -> float:
-    """Share of test rows that a logistic regression on the features gets wrong; features that never vary are left out.
+@partial(jax.jit, static_argnames=("n_classes", "batch", "n_epochs"))
+def _fit_classifier(
+    features: Array, labels: Array, key: PRNGKeyArray, n_classes: int, batch: int, n_epochs: int
+) -> Classifier:
+    n_rows, n_features = features.shape
+    n_updates = n_rows // batch
+    with jax.numpy_dtype_promotion("standard"):  # optax mixes its step count with floats
+        optimiser = optax.adam(optax.cosine_decay_schedule(_LEARNING_RATE, n_epochs * n_updates))
 
-    With no feature left every row is taken for the most frequent class.
-    """
-    varies = np.ptp(train_features, axis=0) > 0
-    if not varies.any():
-        return float(np.mean(test_labels != np.bincount(train_labels).argmax()))
-    classifier = fit_classifier(train_features[:, varies], train_labels)
-    return float(1 - classifier.score(test_features[:, varies], test_labels))
+        def loss(classifier: Classifier, rows: Array) -> Array:
+            log_odds = features[rows] @ classifier.weights + classifier.biases[None, :]
+            misfit = optax.softmax_cross_entropy_with_integer_labels(log_odds, labels[rows]).mean()
+            return misfit + _WEIGHT_DECAY / 2 * (classifier.weights**2).sum()
+
+        def update(carry: tuple[Classifier, Any], rows: Array) -> tuple[tuple[Classifier, Any], None]:
+            classifier, state = carry
+            step, state = optimiser.update(jax.grad(loss)(classifier, rows), state)
+            return (optax.apply_updates(classifier, step), state), None
+
+        def epoch(carry: tuple[Classifier, Any], key: PRNGKeyArray) -> tuple[tuple[Classifier, Any], None]:
+            order = jax.random.permutation(key, n_rows)[: n_updates * batch]
+            return jax.lax.scan(update, carry, order.reshape(n_updates, batch))
+
+        start = Classifier(jnp.zeros((n_features, n_classes)), jnp.zeros(n_classes))
+        (fitted, _), _ = jax.lax.scan(epoch, (start, optimiser.init(start)), jax.random.split(key, n_epochs))
+    return fitted
 
 
 @partial(jax.jit, static_argnames=("max_updates",))
@@ -102,9 +144,9 @@ def encode(
     return over_trials(of_all, machine)(machine, visible)
 
 
-def sample_scores(classifier: LogisticRegression, samples: Float[np.ndarray, "samples visible"]) -> SampleScores:
+def sample_scores(classifier: Classifier, samples: Float[np.ndarray, "samples visible"]) -> SampleScores:
     """Quality and diversity of visible samples, as judged by a classifier trained on raw pixels."""
-    probabilities = classifier.predict_proba(samples)
+    probabilities = classifier.probabilities(samples)
     winners = probabilities.argmax(axis=1)
     found, counts = np.unique(winners, return_counts=True)
     quality = np.mean([probabilities[winners == label].max(axis=1).mean() for label in found])

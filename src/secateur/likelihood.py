@@ -112,6 +112,14 @@ def combine_log_weights(log_weights: Float[np.ndarray, " chains"], n_temperature
     return LogPartition(estimate, error, float(total**2 / (weights**2).sum()), n_chains, n_temperatures)
 
 
+def combine_reverse_log_weights(log_weights: Float[np.ndarray, " chains"], n_temperatures: int) -> LogPartition:
+    """``log Z`` from the log weights of reversed annealing runs, on average too large, with the jackknife error."""
+    inverse = combine_log_weights(log_weights, n_temperatures)
+    return LogPartition(
+        -inverse.estimate, inverse.standard_error, inverse.effective_sample_size, inverse.n_chains, n_temperatures
+    )
+
+
 @partial(jax.jit, static_argnames=("n_chains", "n_temperatures"))
 def annealed_log_weights(
     machine: Machine, base_bias: Float[Array, " visible"], key: PRNGKeyArray, *, n_chains: int, n_temperatures: int
@@ -119,8 +127,45 @@ def annealed_log_weights(
     """Log importance weights (nats, ``log Z`` of the base included) of independent annealing runs at any depth.
 
     At inverse temperature ``b`` the visible biases are ``(1 - b) * base_bias + b * bias`` and all other parameters are
-    multiplied by ``b``; the odd layers are summed out of every weight. So their total input is ``b`` times that of the
-    machine itself, and one product per step serves both weights and the new odd states.
+    multiplied by ``b``; the odd layers are summed out of every weight.
+    """
+    key_start, key_steps = jax.random.split(key)
+    rates = [units.mean(base_bias), *(jnp.full(n, 0.5) for n in machine.layer_sizes[1:])]
+    start_keys = jax.random.split(key_start, machine.n_layers)
+    start = tuple(
+        units.sample(jnp.broadcast_to(rate, (n_chains, rate.shape[0])), k)
+        for rate, k in zip(rates, start_keys, strict=True)
+    )
+    betas = jnp.linspace(0.0, 1.0, n_temperatures)
+    return _anneal(machine, base_bias, start, betas, key_steps) + _log_partition_of_base(machine, base_bias)
+
+
+@partial(jax.jit, static_argnames=("n_temperatures",))
+def reverse_log_weights(
+    machine: Machine, base_bias: Float[Array, " visible"], states: States, key: PRNGKeyArray, *, n_temperatures: int
+) -> Float[Array, " chains"]:
+    """Log weights of ``1 / Z`` from states of the model that are annealed the other way, to the base.
+
+    The mean of ``exp`` of these weights is an unbiased estimate of ``1 / Z`` if the states are draws from the model. So
+    minus their log mean is on average at least ``log Z``, where annealing from the base is on average at most that: the
+    truth lies between the two (Burda, Grosse & Salakhutdinov 2015, section 3).
+    """
+    betas = jnp.linspace(1.0, 0.0, n_temperatures)
+    return _anneal(machine, base_bias, states, betas, key) - _log_partition_of_base(machine, base_bias)
+
+
+def _log_partition_of_base(machine: Machine, base_bias: Float[Array, " visible"]) -> Float[Array, ""]:
+    return units.log_normaliser(base_bias).sum() + sum(machine.layer_sizes[1:]) * math.log(2)
+
+
+def _anneal(
+    machine: Machine, base_bias: Float[Array, " visible"], start: States, betas: Float[Array, " n"], key: PRNGKeyArray
+) -> Float[Array, " chains"]:
+    """Sum over steps of the change of the states' unnormalised log-probability, from the first temperature to the last.
+
+    The odd layers are summed out. Their total input is ``b`` times that of the machine itself, so that one product per
+    step serves both temperatures of a weight and the new odd states. Every transition, odd states given even ones and
+    the other way round, is its own reverse for the even layers, so that annealing runs either way.
     """
     even_hidden = range(2, machine.n_layers, 2)
     odd_layers = range(1, machine.n_layers, 2)
@@ -147,18 +192,9 @@ def annealed_log_weights(
             new[layer] = units.sample(units.mean(total), keys[layer])
         return (tuple(new), log_weights), None
 
-    key_start, key_steps = jax.random.split(key)
-    rates = [units.mean(base_bias), *(jnp.full(n, 0.5) for n in machine.layer_sizes[1:])]
-    start_keys = jax.random.split(key_start, machine.n_layers)
-    start = tuple(
-        units.sample(jnp.broadcast_to(rate, (n_chains, rate.shape[0])), k)
-        for rate, k in zip(rates, start_keys, strict=True)
-    )
-    betas = jnp.linspace(0.0, 1.0, n_temperatures)
-    steps = (betas[:-1], betas[1:], jax.random.split(key_steps, n_temperatures - 1))
-    (_, log_weights), _ = jax.lax.scan(body, (start, jnp.zeros(n_chains)), steps)
-    log_z_base = units.log_normaliser(base_bias).sum() + sum(machine.layer_sizes[1:]) * math.log(2)
-    return log_weights + log_z_base
+    steps = (betas[:-1], betas[1:], jax.random.split(key, betas.shape[0] - 1))
+    (_, log_weights), _ = jax.lax.scan(body, (start, jnp.zeros(start[0].shape[0])), steps)
+    return log_weights
 
 
 def log_probability(

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from secateur import units
+from secateur import mean_field, units
 from secateur.arrays import AnyArray
 from secateur.diagnostics import MixingDiagnostics, TraceSummary
 from secateur.machine import Machine, States
@@ -30,6 +30,19 @@ def random_states(machine: Machine, key: PRNGKeyArray, n_chains: int) -> States:
         units.sample(jnp.broadcast_to(units.mean(b), (n_chains, b.shape[0])), k)
         for b, k in zip(machine.biases, keys, strict=True)
     )
+
+
+@partial(jax.jit, static_argnames=("n_chains",))
+def data_states(machine: Machine, visible: Float[AnyArray, "rows visible"], key: PRNGKeyArray, n_chains: int) -> States:
+    """States at rows drawn at random, hidden layers drawn from one upward pass, as starting points of chains.
+
+    Chains that start far from the data can stay for thousands of sweeps in states, such as an empty image, that a
+    machine gives little probability.
+    """
+    key_rows, *layer_keys = jax.random.split(key, machine.n_layers + 1)
+    rows = visible[jax.random.randint(key_rows, (n_chains,), 0, visible.shape[0])]
+    means = mean_field.bottom_up(machine, rows)
+    return tuple(units.sample(m, k) for m, k in zip(means, layer_keys, strict=True))
 
 
 def clamp_visible(machine: Machine) -> Clamp:

@@ -36,10 +36,13 @@ class ImportanceSampling(BaseModel):
     n_draws: int = Field(50, ge=2, description="draws per chain")
     n_sweeps: int = Field(2, ge=1, description="Gibbs sweeps from one draw to the next")
     n_burn_in: int = Field(100, ge=0, description="sweeps before the first draw")
+    start: Literal["random", "data"] = Field(
+        "random", description="chains start at independent random units, or at rows of the data"
+    )
 
     def schedule(self) -> dict[str, int]:
         """The arguments of :func:`secateur.sampling.moments` that say when to draw."""
-        return self.model_dump(exclude={"n_chains"})
+        return self.model_dump(exclude={"n_chains", "start"})
 
 
 @dataclass(frozen=True)
@@ -116,10 +119,10 @@ def prune_and_retrain(
     for number in range(1, n_rounds + 1):
         round_keys = child_key(keys, "round", number)
         key_importance, key_removal = child_key(round_keys, "importance"), child_key(round_keys, "removal")
-        moments = model_moments(machine, how, key_importance)
+        moments = model_moments(machine, how, key_importance, visible)
         sources: Sequence[Source] = moments
         if isinstance(criterion, str) and criterion in WHOLE_MACHINE_RULES:
-            sources = _whole_states(machine, how, child_key(round_keys, "states"))
+            sources = _whole_states(machine, how, child_key(round_keys, "states"), visible)
         pruned = _remove(machine, sources, criterion, fraction, key_removal, zeros)
         lost = _lost_synapses(machine, pruned)
         machine = _shrink_if_it_pays(pruned, shrink_at)
@@ -128,20 +131,38 @@ def prune_and_retrain(
         yield Round(number, moments, pruned, machine)
 
 
-def model_moments(machine: Machine, importance: ImportanceSampling | Literal["exact"], key: Keys) -> list[Moments]:
-    """Moments of the model by enumeration or from fresh chains; one for every trial, one for a single machine."""
+def model_moments(
+    machine: Machine,
+    importance: ImportanceSampling | Literal["exact"],
+    key: Keys,
+    visible: Float[AnyArray, "*trials rows visible"] | None = None,
+) -> list[Moments]:
+    """Moments of the model by enumeration or from fresh chains; one for every trial, one for a single machine.
+
+    ``visible`` is needed where chains start at data.
+    """
     if importance == "exact":
         return [enumeration.moments(one) for one in _singles(machine)]
-    moments = _sampled_moments(machine, keys_for(machine, key), importance)
+    moments = _sampled_moments(machine, keys_for(machine, key), importance, _starting_rows(importance, visible))
     return [moments] if n_trials(machine) is None else unstack(moments)
 
 
-def _whole_states(machine: Machine, importance: ImportanceSampling | Literal["exact"], keys: Keys) -> list[Source]:
+def _whole_states(
+    machine: Machine, importance: ImportanceSampling | Literal["exact"], keys: Keys, visible: AnyArray | None
+) -> list[Source]:
     """Sources for rules that look at whole states, for every trial."""
     if importance == "exact":
         return ["exact" for _ in _singles(machine)]
-    states = model_states(machine, importance, keys)
+    states = model_states(machine, importance, keys, visible)
     return [states] if n_trials(machine) is None else unstack(states)
+
+
+def _starting_rows(importance: ImportanceSampling, visible: AnyArray | None) -> AnyArray | None:
+    if importance.start == "random":
+        return None
+    if visible is None:
+        raise ValueError("importance.start='data' needs visible rows, got none; give them or say start='random'")
+    return visible
 
 
 def _singles(machine: Machine) -> list[Machine]:
@@ -149,26 +170,43 @@ def _singles(machine: Machine) -> list[Machine]:
 
 
 @partial(jax.jit, static_argnames=("importance",))
-def _sampled_moments(machine: Machine, keys: Keys, importance: ImportanceSampling) -> Moments:
-    def draw(machine: Machine, key: PRNGKeyArray) -> Moments:
+def _sampled_moments(machine: Machine, keys: Keys, importance: ImportanceSampling, visible: AnyArray | None) -> Moments:
+    def draw(machine: Machine, key: PRNGKeyArray, rows: AnyArray | None) -> Moments:
         key_start, key_draws = jax.random.split(key)
-        states = sampling.random_states(machine, key_start, importance.n_chains)
+        states = _start(machine, key_start, importance.n_chains, rows)
         return sampling.moments(machine, states, key_draws, **importance.schedule())
 
-    return over_trials(draw, machine)(machine, keys)
+    return over_trials(draw, machine)(machine, keys, visible)
+
+
+def model_states(
+    machine: Machine,
+    importance: ImportanceSampling,
+    keys: Keys,
+    visible: Float[AnyArray, "*trials rows visible"] | None = None,
+) -> States:
+    """States of the model from fresh chains, for one machine or, with a key per trial, for stacked trials.
+
+    ``visible`` is needed where chains start at data.
+    """
+    return _sampled_states(machine, keys, importance, _starting_rows(importance, visible))
 
 
 @partial(jax.jit, static_argnames=("importance",))
-def model_states(machine: Machine, importance: ImportanceSampling, keys: Keys) -> States:
-    """States of the model from fresh chains, for one machine or, with a key per trial, for stacked trials."""
-
-    def draw(machine: Machine, key: PRNGKeyArray) -> States:
+def _sampled_states(machine: Machine, keys: Keys, importance: ImportanceSampling, visible: AnyArray | None) -> States:
+    def draw(machine: Machine, key: PRNGKeyArray, rows: AnyArray | None) -> States:
         key_start, key_draws = jax.random.split(key)
-        states = sampling.random_states(machine, key_start, importance.n_chains)
+        states = _start(machine, key_start, importance.n_chains, rows)
         draws, _ = sampling.sample(machine, states, key_draws, **importance.schedule())
         return tuple(layer.reshape(-1, layer.shape[-1]) for layer in draws)
 
-    return over_trials(draw, machine)(machine, keys)
+    return over_trials(draw, machine)(machine, keys, visible)
+
+
+def _start(machine: Machine, key: PRNGKeyArray, n_chains: int, rows: AnyArray | None) -> States:
+    if rows is None:
+        return sampling.random_states(machine, key, n_chains)
+    return sampling.data_states(machine, rows, key, n_chains)
 
 
 def _remove(

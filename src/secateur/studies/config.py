@@ -102,9 +102,9 @@ class DigitsEvaluation(_Settings):
 
     n_mean_field: int = Field(50, ge=1, description="most mean-field updates of the hidden layers")
     mean_field_tolerance: float = Field(1e-3, gt=0, description="largest change of a probability at which to stop")
-    n_samples: int = Field(250, ge=10, description="independent samples that the digit classifier judges")
+    n_samples: int = Field(250, ge=10, description="samples, of chains of their own, that the digit classifier judges")
     n_conditional_samples: int = Field(250, ge=10, description="samples with the top layer held, for labelled digits")
-    n_sweeps: int = Field(100, ge=1, description="Gibbs sweeps before each sample")
+    n_sweeps: int = Field(100, ge=1, description="Gibbs sweeps from a training digit to a sample")
     n_examples: int = Field(10, ge=1, description="samples kept as examples")
     n_annealing_chains: int = Field(100, ge=2, description="annealing runs for log Z")
     n_temperatures: int = Field(300, ge=2, description="inverse temperatures of each annealing run")

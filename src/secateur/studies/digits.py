@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from secateur import evaluation, likelihood, sampling, units
 from secateur.arrays import Keys
 from secateur.datasets import LabelledImages, data_folder, handwritten_digits, read_mnist
-from secateur.machine import Machine, receptive_field_masks
+from secateur.machine import Machine, States, receptive_field_masks
 from secateur.moments import Moments
 from secateur.randomness import child_key
 from secateur.studies.config import DigitsConfig, DigitsEvaluation
@@ -47,7 +47,10 @@ class DigitsStudy:
         self.visible = jnp.asarray(np.stack([images.train for images in self.images]))
         self.held_out = jnp.asarray(np.stack([images.test for images in self.images]))
         self.machine = stack([self._first_machine(place) for place in range(len(trials))])
-        self.judges = [evaluation.fit_classifier(images.train, images.train_labels) for images in self.images]
+        self.judges = [
+            evaluation.fit_classifier(images.train, images.train_labels, child_key(key, "digit classifier"))
+            for images, key in zip(self.images, self.keys, strict=True)
+        ]
 
     @property
     def n_epochs(self) -> int:
@@ -91,7 +94,7 @@ class DigitsStudy:
         """What the measurements are compared with: raw pixels, test digits, random patterns."""
         pixel_error, quality, diversity = [], [], []
         for images, judge, key in zip(self.images, self.judges, self.keys, strict=True):
-            pixel_error.append(1 - judge.score(images.test, images.test_labels))
+            pixel_error.append(1 - judge.accuracy(images.test, images.test_labels))
             noise_key = child_key(key, "random patterns")
             noise = np.asarray(jax.random.bernoulli(noise_key, 0.5, images.test.shape), np.float32)
             scores = [evaluation.sample_scores(judge, rows) for rows in (images.test, noise)]
@@ -105,7 +108,11 @@ class DigitsStudy:
 
     def evaluate(self, machine: Machine, keys: Keys) -> Measured:
         """Encoding error, likelihood, and what the digit classifier says of samples."""
-        return self._encoding(machine, keys) | self._samples(machine, keys)
+        states, probabilities = _draw(machine, self.visible, child_key(keys, "samples"), self.config.evaluation)
+        # In 255 steps, as images are shown, so that they take little room in the file.
+        examples = np.round(np.asarray(probabilities)[:, : self.config.evaluation.n_examples] * 255) / 255
+        scores = self._scores(machine, np.asarray(states[0]), keys)
+        return self._encoding(machine, states, keys) | scores | {"example_sample": examples}
 
     def end_of_round(self, machine: Machine, keys: Keys) -> Measured:
         """Nothing beyond what is measured at every stage."""
@@ -115,29 +122,32 @@ class DigitsStudy:
         """Nothing: this study does not look at single removals."""
         return {}
 
-    def _encoding(self, machine: Machine, keys: Keys) -> Measured:
-        """Test error of logistic regression on the top layer, and the bound on the test digits' log-likelihood."""
+    def _encoding(self, machine: Machine, states: States, keys: Keys) -> Measured:
+        """Test error of logistic regression on the top layer, and bounds on the test digits' log-likelihood."""
         how = self.config.evaluation
         encode = partial(evaluation.encode, max_updates=how.n_mean_field, tolerance=how.mean_field_tolerance)
-        train_features = np.asarray(encode(machine, self.visible)[0])
-        test_features, bounds = (np.asarray(a) for a in encode(machine, self.held_out))
-        log_weights = _anneal(machine, self.visible.mean(axis=1), child_key(keys, "annealing"), how)
-        errors, partitions = [], []
-        for place, images in enumerate(self.images):
-            features = train_features[place], images.train_labels, test_features[place], images.test_labels
-            errors.append(evaluation.encoding_error(*features))
-            partitions.append(likelihood.combine_log_weights(np.asarray(log_weights)[place], how.n_temperatures))
-        return {
-            "test_error": np.array(errors),
-            "log_likelihood_bound": bounds.mean(axis=1, dtype=float) - [z.estimate for z in partitions],
-            "log_likelihood_bound_error": np.array([z.standard_error for z in partitions]),
-            "annealing_sample_size": np.array([z.effective_sample_size for z in partitions]),
-        }
+        train_features = encode(machine, self.visible)[0]
+        test_features, bounds = encode(machine, self.held_out)
+        errors = []
+        for place, (images, key) in enumerate(zip(self.images, child_key(keys, "classifier"), strict=True)):
+            reader = evaluation.fit_classifier(train_features[place], images.train_labels, key)
+            errors.append(1 - reader.accuracy(test_features[place], images.test_labels))
+        measured = {"test_error": np.array(errors)}
+        log_weights = _anneal(machine, self.visible.mean(axis=1), states, child_key(keys, "annealing"), how)
+        combine = (likelihood.combine_log_weights, likelihood.combine_reverse_log_weights)
+        for suffix, combined, weights in zip(("", "_reverse"), combine, log_weights, strict=True):
+            partitions = [combined(trial, how.n_temperatures) for trial in np.asarray(weights)]
+            mean_bound = np.asarray(bounds, float).mean(axis=1)
+            measured |= {
+                f"log_likelihood_bound{suffix}": mean_bound - [z.estimate for z in partitions],
+                f"log_likelihood_bound{suffix}_error": np.array([z.standard_error for z in partitions]),
+                f"annealing{suffix}_sample_size": np.array([z.effective_sample_size for z in partitions]),
+            }
+        return measured
 
-    def _samples(self, machine: Machine, keys: Keys) -> Measured:
+    def _scores(self, machine: Machine, free: Float[np.ndarray, "trials samples pixels"], keys: Keys) -> Measured:
         """Quality and diversity of free samples; how often those drawn for a labelled digit are read as that digit."""
         how = self.config.evaluation
-        free, probabilities = (np.asarray(a) for a in _draw(machine, child_key(keys, "samples"), how))
         scores = [evaluation.sample_scores(judge, rows) for judge, rows in zip(self.judges, free, strict=True)]
         chosen = [
             np.asarray(jax.random.permutation(key, len(images.test)))[: how.n_conditional_samples]
@@ -146,13 +156,11 @@ class DigitsStudy:
         digits = jnp.asarray(np.stack([images.test[rows] for images, rows in zip(self.images, chosen, strict=True)]))
         drawn = np.asarray(_draw_for(machine, digits, child_key(keys, "conditional samples"), how))
         labels = [images.test_labels[rows] for images, rows in zip(self.images, chosen, strict=True)]
-        accuracy = [judge.score(*one) for judge, *one in zip(self.judges, drawn, labels, strict=True)]
+        accuracy = [judge.accuracy(*one) for judge, *one in zip(self.judges, drawn, labels, strict=True)]
         return {
             "sample_quality": np.array([s.quality for s in scores]),
             "sample_diversity": np.array([s.diversity for s in scores]),
             "conditional_accuracy": np.array(accuracy),
-            # In 255 steps, as images are shown, so that they take little room in the file.
-            "example_sample": np.round(probabilities[:, : how.n_examples] * 255) / 255,
         }
 
     def _first_machine(self, place: int) -> Machine:
@@ -182,16 +190,20 @@ def _load(config: DigitsConfig, trials: Sequence[int]) -> list[LabelledImages]:
 
 
 @partial(jax.jit, static_argnames=("how",))
-def _draw(machine: Machine, keys: Keys, how: DigitsEvaluation) -> tuple[Array, Array]:
-    """Independent visible samples ``(trials, samples, pixels)``, and their probabilities given the hidden states."""
+def _draw(
+    machine: Machine, visible: Float[Array, "trials rows pixels"], keys: Keys, how: DigitsEvaluation
+) -> tuple[States, Array]:
+    """States ``(trials, samples, n_l)`` of independent chains that started at training digits, and the probabilities of
+    their pixels given the hidden states.
+    """
 
-    def draw(machine: Machine, key: PRNGKeyArray) -> tuple[Array, Array]:
+    def draw(machine: Machine, rows: Array, key: PRNGKeyArray) -> tuple[States, Array]:
         key_start, key_sweeps = jax.random.split(key)
-        start = sampling.random_states(machine, key_start, how.n_samples)
+        start = sampling.data_states(machine, rows, key_start, how.n_samples)
         states = sampling.gibbs(machine, start, key_sweeps, how.n_sweeps)
-        return states[0], units.mean(machine.total_input(states, 0))
+        return states, units.mean(machine.total_input(states, 0))
 
-    return over_trials(draw, machine)(machine, keys)
+    return over_trials(draw, machine)(machine, visible, keys)
 
 
 @partial(jax.jit, static_argnames=("how",))
@@ -213,12 +225,18 @@ def _draw_for(
 
 @partial(jax.jit, static_argnames=("how",))
 def _anneal(
-    machine: Machine, rates: Float[Array, "trials pixels"], keys: Keys, how: DigitsEvaluation
-) -> Float[Array, "trials chains"]:
-    """Log weights of annealing runs that start from independent pixels with the data's rates."""
+    machine: Machine, rates: Float[Array, "trials pixels"], states: States, keys: Keys, how: DigitsEvaluation
+) -> tuple[Float[Array, "trials chains"], Float[Array, "trials chains"]]:
+    """Log weights of annealing runs from independent pixels with the data's rates, and from samples back to those."""
 
-    def anneal(machine: Machine, rates: Array, key: PRNGKeyArray) -> Array:
-        size = {"n_chains": how.n_annealing_chains, "n_temperatures": how.n_temperatures}
-        return likelihood.annealed_log_weights(machine, likelihood.base_bias_of(rates), key, **size)
+    def anneal(machine: Machine, rates: Array, states: States, key: PRNGKeyArray) -> tuple[Array, Array]:
+        base, n_temperatures = likelihood.base_bias_of(rates), how.n_temperatures
+        key_forward, key_reverse = jax.random.split(key)
+        forward = likelihood.annealed_log_weights(
+            machine, base, key_forward, n_chains=how.n_annealing_chains, n_temperatures=n_temperatures
+        )
+        samples = tuple(layer[: how.n_annealing_chains] for layer in states)
+        reverse = likelihood.reverse_log_weights(machine, base, samples, key_reverse, n_temperatures=n_temperatures)
+        return forward, reverse
 
-    return over_trials(anneal, machine)(machine, rates, keys)
+    return over_trials(anneal, machine)(machine, rates, states, keys)

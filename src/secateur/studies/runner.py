@@ -186,7 +186,8 @@ class _Batch:
             self._save(machine, criterion, number)
             self.progress.advance(config.retraining.n_epochs)
         with self.clock.phase("evaluate"):
-            moments = model_moments(machine, config.importance, child_key(keys, "last information"))
+            last = child_key(keys, "last information")
+            moments = model_moments(machine, config.importance, last, self.study.visible)
             self.recorder.information(machine, moments, criterion, n_rounds)
         self.seconds[criterion] = round(self.clock.total - began, 1)
 

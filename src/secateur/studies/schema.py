@@ -47,10 +47,23 @@ DIGITS: dict[str, Variable] = {
         _STAGE, "1", "share of samples, drawn with the top layer held for a labelled test digit, that are read as it"
     ),
     "log_likelihood_bound": Variable(
-        _STAGE, "nat", "variational lower bound on the mean log-likelihood of a test digit, log Z by annealing"
+        _STAGE,
+        "nat",
+        "variational bound on the mean log-likelihood of a test digit; log Z annealed from independent pixels",
     ),
     "log_likelihood_bound_error": Variable(_STAGE, "nat", "standard error of log Z in log_likelihood_bound"),
-    "annealing_sample_size": Variable(_STAGE, "1", "effective number of annealing runs behind log Z"),
+    "annealing_sample_size": Variable(_STAGE, "1", "effective number of annealing runs behind log_likelihood_bound"),
+    "log_likelihood_bound_reverse": Variable(
+        _STAGE,
+        "nat",
+        "the same bound with log Z annealed the other way, from samples: on average too low, not too high",
+    ),
+    "log_likelihood_bound_reverse_error": Variable(
+        _STAGE, "nat", "standard error of log Z in log_likelihood_bound_reverse"
+    ),
+    "annealing_reverse_sample_size": Variable(
+        _STAGE, "1", "effective number of annealing runs behind log_likelihood_bound_reverse"
+    ),
     "example_sample": Variable(
         (*_ROUND, "example", "pixel"), "1", "samples of the retrained machine (pixel probabilities)"
     ),

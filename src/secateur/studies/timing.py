@@ -20,8 +20,8 @@ _REPEATS = 3
 def time_sweeps(folder: StudyFolder, config: StudyConfig) -> list[dict[str, Any]]:
     """Milliseconds per Gibbs sweep of 1,000 chains, of the first trial's compact machines before and after pruning.
 
-    Nothing else may run meanwhile. Every machine compiles a program of its own, so only the trained machine and the last of
-    every rule are timed.
+    Nothing else may run meanwhile. Every machine compiles a program of its own, so only the trained machine and the
+    last of every rule are timed.
     """
     last = [(criterion, config.rounds) for criterion in config.criteria]
     timed = []

@@ -13,10 +13,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from secateur import mean_field, units
 from secateur.arrays import AnyArray, Keys
 from secateur.machine import Machine, Parameters, States
 from secateur.randomness import child_key
+from secateur.sampling import data_states
 from secateur.training import gradients
 from secateur.training.exact import maximise_likelihood
 from secateur.training.history import History, measure
@@ -117,18 +117,10 @@ def train(
 def _start(machine: Machine, visible: Array, keys: Keys, settings: TrainingSettings, n_chains: int) -> TrainingState:
     def start(machine: Machine, visible: Array, key: PRNGKeyArray) -> TrainingState:
         optimizer_state = settings.transformation().init(machine.parameters)
-        chains = () if settings.method == "cd" else _chains_at_data(machine, visible, key, n_chains)
+        chains = () if settings.method == "cd" else data_states(machine, visible, key, n_chains)
         return TrainingState(machine, optimizer_state, chains)
 
     return over_trials(start, machine)(machine, visible, child_key(keys, "start"))
-
-
-def _chains_at_data(machine: Machine, visible: Array, key: PRNGKeyArray, n_chains: int) -> States:
-    """Chains started at random rows, hidden layers drawn from one upward pass."""
-    key_rows, *layer_keys = jax.random.split(key, machine.n_layers + 1)
-    rows = visible[jax.random.randint(key_rows, (n_chains,), 0, visible.shape[0])]
-    means = mean_field.bottom_up(machine, rows)
-    return tuple(units.sample(m, k) for m, k in zip(means, layer_keys, strict=True))
 
 
 @partial(jax.jit, static_argnames=("n_rows", "n_updates", "batch_size"))
