@@ -194,3 +194,37 @@ def test_wrong_use_is_refused(rbm, arguments, message):
     with pytest.raises(ValueError) as error:
         likelihood.log_partition(rbm, **arguments)
     assert str(error.value) == message
+
+
+@pytest.mark.parametrize("fault", ["right", "wrong temperature", "wrong sign"])
+def test_reversed_annealing_from_exact_draws_lies_within_its_error(dbm, fault):
+    """Started at exact draws of the joint distribution, the mean weight is ``1 / Z``; few temperatures already do."""
+    exact = BruteForce(dbm)
+    rng = np.random.default_rng(0)
+    chosen = rng.choice(len(exact.probabilities), 20_000, p=exact.probabilities)
+    states = tuple(jnp.asarray(layer[chosen], dtype=jnp.float32) for layer in exact.states)
+    base = jnp.linspace(-1.0, 1.0, 4)
+    weights = likelihood.reverse_log_weights(
+        FAULTS[fault](dbm), base, states, jax.random.key(0), n_temperatures=5
+    )
+    found = likelihood.combine_reverse_log_weights(np.asarray(weights), 5)
+    with judged(fault):
+        degrees = found.effective_sample_size - 1
+        assert_within_errors(found.estimate, found.standard_error, exact.log_z, degrees)
+
+
+def test_annealing_both_ways_encloses_the_truth(dbm):
+    """With two temperatures and few chains the mean error has a sign: below from the base, above from the model."""
+    exact = BruteForce(dbm)
+    rng = np.random.default_rng(1)
+    base = jnp.zeros(4)
+    forward, reverse = [], []
+    for seed in range(40):
+        key = jax.random.key(seed)
+        weights = likelihood.annealed_log_weights(dbm, base, key, n_chains=4, n_temperatures=2)
+        forward.append(likelihood.combine_log_weights(np.asarray(weights), 2).estimate)
+        chosen = rng.choice(len(exact.probabilities), 4, p=exact.probabilities)
+        states = tuple(jnp.asarray(layer[chosen], dtype=jnp.float32) for layer in exact.states)
+        weights = likelihood.reverse_log_weights(dbm, base, states, key, n_temperatures=2)
+        reverse.append(likelihood.combine_reverse_log_weights(np.asarray(weights), 2).estimate)
+    assert np.mean(forward) < exact.log_z < np.mean(reverse)

@@ -16,8 +16,10 @@ from secateur.pruning import (
     number_to_remove,
     remove_dead_units,
     remove_lowest,
+    shrink,
     silent_visible_units,
 )
+from secateur.trials import stack, unstack
 
 KEYS = [jax.random.key(seed) for seed in range(4)]
 
@@ -159,3 +161,36 @@ def test_unit_indices_are_right_after_repeated_compaction(masks, further):
         np.testing.assert_array_equal(bias, np.asarray(original.biases[layer])[np.asarray(machine.unit_indices[layer])])
     for alive in living_units([np.asarray(m) for m in machine.masks])[1:]:
         assert alive.all()
+
+
+@given(some_masks(), st.integers(1, 4))
+def test_shrinking_keeps_living_units_and_fills_up_with_dead_ones(masks, multiple):
+    whole = _machine([m.copy() for m in remove_dead_units(masks)])
+    small = shrink(whole, multiple)
+    alive = living_units(whole.masks)
+    for layer, living in enumerate(alive):
+        kept = np.asarray(small.unit_indices[layer])
+        assert (np.diff(kept) > 0).all() and set(np.flatnonzero(living)) <= set(kept)
+        if layer > 0:
+            filled = multiple * max(1, -(-int(living.sum()) // multiple))
+            assert len(kept) == min(filled, living.size)
+    assert small.synapse_counts == whole.synapse_counts
+    _assert_same_after_compaction(small, whole)
+
+
+def test_shrunk_trials_keep_equal_shapes():
+    rng = np.random.default_rng(3)
+    trials = []
+    for n_alive in (1, 3):
+        mask = np.zeros((4, 6), bool)
+        mask[:, rng.permutation(6)[:n_alive]] = True
+        trials.append(_machine([mask]))
+    small = shrink(stack(trials), 2)
+    assert small.layer_sizes == (4, 4)
+    for one, whole in zip(unstack(small), trials, strict=True):
+        _assert_same_after_compaction(one, whole)
+
+
+def _assert_same_after_compaction(small: Machine, whole: Machine) -> None:
+    for one, other in zip(jax.tree.leaves(compact(small)), jax.tree.leaves(compact(whole)), strict=True):
+        np.testing.assert_array_equal(one, other)

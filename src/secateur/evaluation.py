@@ -122,7 +122,7 @@ def encode(
     visible: Float[AnyArray, "*trials rows visible"],
     *,
     max_updates: int = mean_field.MAX_UPDATES,
-    tolerance: float = mean_field.TOLERANCE,
+    tolerance: float | Float[Array, ""] = mean_field.TOLERANCE,
 ) -> tuple[Float[Array, "*trials rows top"], Float[Array, "*trials rows"]]:
     """Mean-field probabilities of the top layer, and the variational bound on ``log p(v) + log Z`` in nats, per row.
 
