@@ -74,13 +74,13 @@ def test_annealing_with_more_temperatures_is_more_accurate(dbm):
 def test_error_of_the_annealed_estimate_is_that_of_the_jackknife():
     """One weight that carries nearly everything shows as an effective sample size near one and a large error."""
     log_weights = np.array([0.0, 0.1, -0.2, 0.3])
-    found = likelihood._combine(log_weights, 10)
+    found = likelihood.combine_log_weights(log_weights, 10)
     weights = np.exp(log_weights)
     assert found.estimate == pytest.approx(math.log(weights.mean()))
     left_out = np.array([math.log(np.delete(weights, chain).mean()) for chain in range(4)])
     assert found.standard_error == pytest.approx(math.sqrt(3 / 4 * ((left_out - left_out.mean()) ** 2).sum()))
     assert found.effective_sample_size == pytest.approx(weights.sum() ** 2 / (weights**2).sum())
-    alone = likelihood._combine(np.array([800.0, 0.0, 0.0]), 10)
+    alone = likelihood.combine_log_weights(np.array([800.0, 0.0, 0.0]), 10)
     assert alone.effective_sample_size == pytest.approx(1)
     assert 10 < alone.standard_error < math.inf
 

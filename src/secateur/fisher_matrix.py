@@ -69,8 +69,8 @@ class FisherMatrix(ABC):
     of: Of
     diagnostics: MixingDiagnostics | None = None
 
-    def __init__(self, machine: Machine):
-        self._layout = Layout(machine)
+    def __init__(self, layout: Layout):
+        self._layout = layout
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -199,7 +199,7 @@ class JointFisherMatrix(FisherMatrix):
     of: Of = "joint"
 
     def __init__(self, machine: Machine, given: GivenStates, moments: Moments):
-        super().__init__(machine)
+        super().__init__(Layout(machine))
         self._given, self._moments = given, moments
         self.diagnostics = moments.diagnostics
 
@@ -250,7 +250,7 @@ class VisibleFisherMatrix(FisherMatrix):
     of: Of = "visible"
 
     def __init__(self, machine: Machine):
-        super().__init__(machine)
+        super().__init__(Layout(machine))
         self._machine = machine
         _check_visible_size(machine.layer_sizes)
 

@@ -91,10 +91,10 @@ def log_partition(
         raise ValueError(f"n_chains and n_temperatures must be at least 2, got {n_chains} and {n_temperatures}")
     base_bias = machine.biases[0] if base_rates is None else units.logit(jnp.clip(base_rates, 1e-3, 1 - 1e-3))
     log_weights = annealed_log_weights(machine, base_bias, key, n_chains=n_chains, n_temperatures=n_temperatures)
-    return _combine(np.asarray(log_weights, dtype=np.float64), n_temperatures)
+    return combine_log_weights(np.asarray(log_weights, dtype=np.float64), n_temperatures)
 
 
-def _combine(log_weights: np.ndarray, n_temperatures: int) -> LogPartition:
+def combine_log_weights(log_weights: np.ndarray, n_temperatures: int) -> LogPartition:
     """Estimate of log mean weight, with the jackknife standard error."""
     n_chains = log_weights.size
     shift = log_weights.max()
