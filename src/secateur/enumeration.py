@@ -226,9 +226,19 @@ def double(parameters: Parameters) -> Parameters:
     return jax.tree.map(lambda a: jnp.asarray(np.asarray(a, dtype=np.float64)), parameters)
 
 
+def smaller_block(layer_sizes: tuple[int, ...]) -> int:
+    """Units in the smaller block of layers; what is summed over has at most :data:`MAX_UNITS` of them."""
+    return min(sum(layer_sizes[0::2]), sum(layer_sizes[1::2]))
+
+
+def can_be_enumerated(layer_sizes: tuple[int, ...]) -> bool:
+    """Whether exact sums over such layers are possible."""
+    return smaller_block(layer_sizes) <= MAX_UNITS
+
+
 def check_size(layer_sizes: tuple[int, ...], what: str, remedy: str = "use method='ais' or sampled states") -> None:
     """Refuse layers whose smaller block has more than :data:`MAX_UNITS` units, saying ``what`` cannot be computed."""
-    smaller = min(sum(layer_sizes[0::2]), sum(layer_sizes[1::2]))
+    smaller = smaller_block(layer_sizes)
     if smaller > MAX_UNITS:
         raise ValueError(
             f"exact {what} needs a machine whose smaller block of layers has at most {MAX_UNITS} units, this one has "

@@ -19,6 +19,9 @@ from secateur.arrays import AnyArray
 from secateur.machine import Machine, States
 from secateur.sampling import half_sweep, random_states
 
+TRUSTED_SAMPLE_SIZE = 10
+"""Effective sample size of annealed importance sampling below which its log Z is not to be trusted."""
+
 
 class LogPartition(eqx.Module):
     """``log Z`` in nats, with what a reader needs to trust it.

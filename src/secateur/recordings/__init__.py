@@ -1,0 +1,22 @@
+"""Recordings: held-out folds, models fitted to words, and which neurons and couplings are stiff."""
+
+from secateur.recordings.fitting import Comparison, choose_n_hidden, compare, default_settings, fit_machine
+from secateur.recordings.folds import Blocks, Folds, blocks, folds
+from secateur.recordings.stability import RankingStability, ranking_stability
+from secateur.recordings.stiffness import Stiffness, stiffness
+
+__all__ = [
+    "Blocks",
+    "Comparison",
+    "Folds",
+    "RankingStability",
+    "Stiffness",
+    "blocks",
+    "choose_n_hidden",
+    "compare",
+    "default_settings",
+    "fit_machine",
+    "folds",
+    "ranking_stability",
+    "stiffness",
+]
