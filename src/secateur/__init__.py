@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from secateur import datasets, evaluation, files, fisher, likelihood, pruning, sampling, studies, training
+    from secateur import (
+        datasets,
+        evaluation,
+        files,
+        fisher,
+        likelihood,
+        pairwise,
+        pruning,
+        recordings,
+        sampling,
+        studies,
+        training,
+    )
     from secateur.estimator import BoltzmannMachine
     from secateur.files import load_machine, save_machine
     from secateur.machine import Machine, receptive_field_mask
@@ -23,7 +35,19 @@ _ATTRIBUTES = {
     "receptive_field_mask": "secateur.machine",
     "save_machine": "secateur.files",
 }
-_MODULES = ("datasets", "evaluation", "files", "fisher", "likelihood", "pruning", "sampling", "studies", "training")
+_MODULES = (
+    "datasets",
+    "evaluation",
+    "files",
+    "fisher",
+    "likelihood",
+    "pairwise",
+    "pruning",
+    "recordings",
+    "sampling",
+    "studies",
+    "training",
+)
 
 __all__ = [
     "BoltzmannMachine",
@@ -34,8 +58,10 @@ __all__ = [
     "fisher",
     "likelihood",
     "load_machine",
+    "pairwise",
     "pruning",
     "receptive_field_mask",
+    "recordings",
     "sampling",
     "save_machine",
     "studies",

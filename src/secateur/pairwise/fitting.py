@@ -174,7 +174,7 @@ def _maximise_likelihood(target: Statistics, scale: _Scale, l2: float) -> Pairwi
     with jax.enable_x64(True):
         on_device = jax.tree.map(jnp.asarray, (scale, target))
 
-        def loss(slopes: np.ndarray, couplings: np.ndarray) -> tuple[float, AnyArray, AnyArray]:
+        def loss(slopes: np.ndarray, couplings: np.ndarray) -> tuple[AnyArray, AnyArray, AnyArray]:
             return _negative_log_likelihood(slopes, couplings, *on_device)
 
         return _minimise(loss, scale, l2, tolerance=1e-9)
@@ -195,7 +195,7 @@ def _maximise_pseudo_likelihood(words: np.ndarray, scale: _Scale, l2: float) -> 
     z = jnp.asarray((words - scale.rates) / scale.deviations, jnp.float32)
     narrow = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), scale)
 
-    def loss(slopes: np.ndarray, couplings: np.ndarray) -> tuple[float, AnyArray, AnyArray]:
+    def loss(slopes: np.ndarray, couplings: np.ndarray) -> tuple[AnyArray, AnyArray, AnyArray]:
         arrays = (jnp.asarray(a, jnp.float32) for a in (slopes, couplings))
         return _negative_pseudo_likelihood(*arrays, z, narrow)
 
