@@ -258,7 +258,7 @@ class VisibleFisherMatrix(FisherMatrix):
         if rows is None:
             _check_visible_size(machine.layer_sizes)
             n_visible = machine.layer_sizes[0]
-            rows = (np.arange(2**n_visible)[:, None] >> np.arange(n_visible)[None, :]) & 1
+            rows = ((np.arange(2**n_visible)[:, None] >> np.arange(n_visible)[None, :]) & 1).astype(np.float64)
             chunks = np.array_split(rows, max(1, len(rows) // 4096))
             log_weights = [enumeration.unnormalised_log_probability(machine, chunk) for chunk in chunks]
             self._probabilities = np.exp(np.concatenate(log_weights) - logsumexp(np.concatenate(log_weights)))

@@ -256,15 +256,18 @@ def choose_n_hidden(
     return numbers[choice], table
 
 
-def check_words(states: AnyArray, epochs: AnyArray) -> np.ndarray:
-    """0/1 words as uint8, one epoch number for each.
+def check_words(states: AnyArray, epochs: AnyArray, model: Model | None = None) -> np.ndarray:
+    """0/1 words as uint8, one epoch number for each, with the units of the model if there is one.
 
     Raises
     ------
     ValueError
-        If they are not 0/1 or of another number than ``epochs``.
+        If they are not 0/1, of another number than ``epochs``, or have other units than the model.
     """
-    words = check_states(states)
+    n_units = None
+    if model is not None:
+        n_units = model.n_units if isinstance(model, PairwiseModel) else model.layer_sizes[0]
+    words = check_states(states, n_units)
     if np.shape(epochs) != (len(words),):
         raise ValueError(f"epochs must hold one number per bin, ({len(words)},), got shape {np.shape(epochs)}")
     return words

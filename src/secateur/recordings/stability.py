@@ -60,7 +60,7 @@ def ranking_stability(
 
     Parameters and errors as in :func:`secateur.recordings.stiffness.stiffness`; ``n_shuffles``, at least 2.
     """
-    words = check_words(states, epochs)
+    words = check_words(states, epochs, model)
     if n_shuffles < 2:
         raise ValueError(f"n_shuffles must be at least 2, got {n_shuffles}; more give a finer range")
     parameters = parameter_list(model)

@@ -149,7 +149,7 @@ def stiffness(
     UserWarning
         Below ten words per parameter.
     """
-    words = check_words(states, epochs)
+    words = check_words(states, epochs, model)
     parameters = parameter_list(model, unit_ids)
     _check_options(parameters, of, convention, source, n_directions)
     block_of = blocks(epochs, bin_size)
