@@ -279,7 +279,9 @@ def test_bad_input_is_refused(rbm):
         fisher.matrix(rbm, (states[0], states[1] * 0.5))
     deep = Machine.random((2, 21, 21), KEY)
     drawn = tuple(np.zeros((4, n), np.float32) for n in deep.layer_sizes)
-    with pytest.raises(ValueError, match="moments given visible states needs .* this one has 21 .*; use of='joint' instead"):
+    with pytest.raises(
+        ValueError, match="moments given visible states needs .* this one has 21 .*; use of='joint' instead"
+    ):
         fisher.matrix(deep, drawn, of="visible")
     found = fisher.matrix(rbm, "exact")
     with pytest.raises(ValueError, match=r"vector must have shape \(29,\).* got \(3,\)"):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-
 from functools import cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -146,7 +146,10 @@ def test_fisher_matrix_from_states(model, exact, fault):
     errors = [found.diagonal_errors(), found.eigenvalue_errors(found.split(directions))]
     with judged(fault):
         assert_within_errors(
-            estimates, errors, [covariance.diagonal(), np.einsum("ki,ij,kj->k", directions, covariance, directions)], GROUPED
+            estimates,
+            errors,
+            [covariance.diagonal(), np.einsum("ki,ij,kj->k", directions, covariance, directions)],
+            GROUPED,
         )
     np.testing.assert_allclose(found.dense() @ directions[0], found.matvec(directions[0]), atol=1e-4)
     variance = pairwise.variance(model, _draws("right"))
@@ -291,17 +294,21 @@ def test_models_that_are_none_are_refused(biases, couplings, message):
 def test_bad_input_is_refused(model, words):
     large = PairwiseModel(np.zeros(21), np.ones((21, 21)) - np.eye(21))
     many = np.zeros((4, 21), np.uint8)
+    guess: Any = "guess"
     cases = [
         (lambda: pairwise.fit(words[:, 0], KEY), r"states must be a matrix \(bins, units\) .* got shape \(4000,\)"),
         (lambda: pairwise.fit(words * 3, KEY), "states must be 0 or 1, got 3; clip counts to 1 first"),
         (lambda: pairwise.fit(words[:, :1], KEY), "at least two units for a pairwise model, got 1; use independent"),
-        (lambda: pairwise.fit(many, KEY, method="exact"), "exact fit needs a pairwise model of at most 20 units, .* has 21"),
+        (
+            lambda: pairwise.fit(many, KEY, method="exact"),
+            "exact fit needs a pairwise model of at most 20 units, .* has 21",
+        ),
         (lambda: pairwise.log_probability(model, words[:, :4], 0.0), "must have the 6 units of the model, got 4"),
         (lambda: pairwise.log_partition(large), "exact log_partition needs .* at most 20 units, this one has 21"),
         (lambda: pairwise.moments(large), "exact moments needs a pairwise model of at most 20 units"),
         (lambda: pairwise.matrix(large, "exact"), "exact moments needs a pairwise model of at most 20 units"),
         (lambda: pairwise.matrix(model, "exakt"), r"source must be 'exact' or states \(rows, units\), got 'exakt'"),
-        (lambda: pairwise.log_partition(model, "guess"), "method must be 'exact' or 'ais', got 'guess'"),
+        (lambda: pairwise.log_partition(model, guess), "method must be 'exact' or 'ais', got 'guess'"),
         (lambda: pairwise.log_partition(model, "ais"), r"method='ais' needs key, e.g. key=jax.random.key\(0\)"),
         (lambda: pairwise.log_partition(model, "ais", key=KEY, n_chains=1), "must be at least 2, got 1 and 2000"),
     ]

@@ -45,7 +45,9 @@ def test_held_out_likelihood_of_the_independent_model_by_hand(words, comparison)
     assert found["value"] == pytest.approx(total / held.sum(), abs=1e-5)
     per_spike = _value(comparison.table, "independent", "log-likelihood", "nats/spike")
     assert per_spike["value"] == pytest.approx(total / words[held].sum(), abs=1e-5)
-    assert comparison.per_epoch.query("model == 'independent'")["log_likelihood"].sum() == pytest.approx(total, abs=1e-2)
+    assert comparison.per_epoch.query("model == 'independent'")["log_likelihood"].sum() == pytest.approx(
+        total, abs=1e-2
+    )
     assert comparison.per_epoch["bins"].sum() == 3 * held.sum()
 
 
@@ -73,7 +75,11 @@ def test_gains_are_judged_within_resamples(comparison):
 
 def test_the_error_of_log_z_widens_the_intervals_and_too_few_weights_are_told(words, monkeypatch):
     def uncertain(model, key, rates):
-        exact = pairwise.log_partition(model) if isinstance(model, pairwise.PairwiseModel) else likelihood.log_partition(model)
+        exact = (
+            pairwise.log_partition(model)
+            if isinstance(model, pairwise.PairwiseModel)
+            else likelihood.log_partition(model)
+        )
         known = isinstance(model, Machine)
         return LogPartition(exact.estimate, 0.0 if known else 0.5, 100.0 if known else 3.0)
 
@@ -126,10 +132,16 @@ def test_default_settings_make_about_equally_many_updates(n_bins, n_epochs, batc
 
 def test_bad_input_is_refused(words):
     cases = [
-        (lambda: compare(words, EPOCHS[:-1], KEY), r"epochs must hold one number per bin, \(1000,\), got shape \(999,\)"),
+        (
+            lambda: compare(words, EPOCHS[:-1], KEY),
+            r"epochs must hold one number per bin, \(1000,\), got shape \(999,\)",
+        ),
         (lambda: compare(words, EPOCHS, KEY, held_out=(5,)), r"held_out must name folds from 0 to 4, got \(5,\)"),
         (lambda: compare(words * 2, EPOCHS, KEY), "states must be 0 or 1, got 2; clip counts to 1 first"),
-        (lambda: choose_n_hidden(words, EPOCHS, KEY, candidates=(0, 3)), r"positive numbers of hidden units, got \(0, 3\)"),
+        (
+            lambda: choose_n_hidden(words, EPOCHS, KEY, candidates=(0, 3)),
+            r"positive numbers of hidden units, got \(0, 3\)",
+        ),
     ]
     for call, message in cases:
         with pytest.raises(ValueError, match=message):

@@ -61,7 +61,7 @@ def log_partition_and_moments(
 
 def double(model: PairwiseModel) -> tuple[Float[Array, " units"], Float[Array, "units units"]]:
     """Biases and couplings in float64; call it within ``jax.enable_x64(True)``."""
-    return tuple(jnp.asarray(np.asarray(a, np.float64)) for a in (model.biases, model.couplings))  # type: ignore
+    return jnp.asarray(np.asarray(model.biases, np.float64)), jnp.asarray(np.asarray(model.couplings, np.float64))
 
 
 def check_size(n_units: int, what: str) -> None:

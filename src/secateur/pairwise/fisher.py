@@ -6,9 +6,9 @@ All units are visible, so the joint and the observed Fisher information are one.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import cached_property
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -40,7 +40,7 @@ class PairwiseLayout(Layout):
         (upper,), biases = super().split(vector)
         return Parameters((upper + np.swapaxes(upper, -2, -1),), biases)
 
-    def statistics(self, means: tuple[np.ndarray, ...]) -> np.ndarray:  # type: ignore[override]
+    def statistics(self, means: Sequence[np.ndarray]) -> np.ndarray:
         """Sufficient statistics ``(rows, n_parameters)`` of states, given as a tuple of one array."""
         first, second = self.masks[0].nonzero()
         (rows,) = means
@@ -52,7 +52,9 @@ class PairwiseFisherMatrix(FisherMatrix):
 
     of: Of = "joint"
 
-    def __init__(self, states: UInt8[np.ndarray, "rows units"], probabilities: Float[np.ndarray, " rows"], mean: Moments):
+    def __init__(
+        self, states: UInt8[np.ndarray, "rows units"], probabilities: Float[np.ndarray, " rows"], mean: Moments
+    ):
         super().__init__(PairwiseLayout(states.shape[1]))
         self._states, self._probabilities, self._moments = states, probabilities, mean
         self.diagnostics = mean.diagnostics
@@ -174,4 +176,3 @@ def moments_from(model: PairwiseModel, source: str | AnyArray) -> Moments:
         return Statistics(statistics.rates[:1], statistics.coincidences)
 
     return Moments(first(doubled.values), first(doubled.standard_errors), doubled.diagnostics)
-

@@ -1,15 +1,14 @@
 """Fitting pairwise models: exact maximum likelihood up to 20 units, beyond that pseudo-likelihood, then sampling.
 
-Everything is fitted in standardised coordinates ``z_i = (s_i - r_i) / sqrt(r_i (1 - r_i))``, with ``r`` the rates of the
-data: ``log p = sum_i a_i z_i + sum_{i<j} K_ij z_i z_j - log Z``. There the curvature of the log-likelihood is near the
-identity while correlations are weak, whatever the rates, so that L-BFGS and stochastic ascent need few steps (the
+Everything is fitted in standardised coordinates ``z_i = (s_i - r_i) / sqrt(r_i (1 - r_i))``, with ``r`` the rates of
+the data: ``log p = sum_i a_i z_i + sum_{i<j} K_ij z_i z_j - log Z``. There the curvature of the log-likelihood is near
+the identity while correlations are weak, whatever the rates, so that L-BFGS and stochastic ascent need few steps (the
 rectification of Ferrari 2016, Phys. Rev. E 94:023301, by its diagonal).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -77,8 +76,8 @@ class _Scale(NamedTuple):
 def independent(states: AnyArray) -> PairwiseModel:
     """The model without couplings that has the rates of the data, in closed form.
 
-    Rates are ``(k + 1/2) / (n + 1)`` for ``k`` ones in ``n`` bins: one pseudo-word, spread evenly over all words, keeps the
-    biases of units that are always silent or always active finite.
+    Rates are ``(k + 1/2) / (n + 1)`` for ``k`` ones in ``n`` bins: one pseudo-word, spread evenly over all words,
+    keeps the biases of units that are always silent or always active finite.
 
     Parameters
     ----------
@@ -107,10 +106,10 @@ def fit(
     """Fit the pairwise model to words.
 
     Up to 20 units the exact log-likelihood is maximised by L-BFGS in float64. Beyond, the pseudo-likelihood
-    ``sum_i log p(s_i | rest)`` (Besag 1975; convex) is maximised by L-BFGS, then the likelihood by stochastic ascent with
-    persistent Gibbs chains (Younes 1989; Tieleman 2008) whose second half is averaged (Polyak & Juditsky 1992), so that
-    the moments of the model meet those of the data. The data are completed by one pseudo-word, spread evenly over
-    all words, which keeps the parameters of silent units and of pairs that never coincide finite.
+    ``sum_i log p(s_i | rest)`` (Besag 1975; convex) is maximised by L-BFGS, then the likelihood by stochastic ascent
+    with persistent Gibbs chains (Younes 1989; Tieleman 2008) whose second half is averaged (Polyak & Juditsky 1992),
+    so that the moments of the model meet those of the data. The data are completed by one pseudo-word, spread evenly
+    over all words, which keeps the parameters of silent units and of pairs that never coincide finite.
 
     Parameters
     ----------
@@ -150,7 +149,9 @@ def fit(
         return model, FitSummary(method, target, enumeration.moments(model))
     penalty = 1 / n_rows if l2 is None else l2
     start = _maximise_pseudo_likelihood(words, scale, penalty)
-    chains = jnp.asarray(words[np.asarray(jax.random.randint(child_key(key, "rows"), (n_chains,), 0, n_rows))], jnp.float32)
+    chains = jnp.asarray(
+        words[np.asarray(jax.random.randint(child_key(key, "rows"), (n_chains,), 0, n_rows))], jnp.float32
+    )
     model, chains = _ascend(start, scale, target, penalty, chains, child_key(key, "ascent"), n_steps)
     draws, _ = sample(model, chains, child_key(key, "check"), n_draws=10, n_sweeps=5, n_burn_in=50)
     by_chain = jnp.swapaxes(draws, 0, 1).reshape(-1, n_units)
@@ -245,7 +246,9 @@ def _ascend(
 ) -> tuple[PairwiseModel, Array]:
     narrow = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), (scale, target))
     rates = jnp.asarray(np.geomspace(_FIRST_RATE, _LAST_RATE, n_steps), jnp.float32)
-    averaged, chains = _stochastic_ascent(model, *narrow, jnp.float32(l2), chains, rates, jax.random.split(key, n_steps))
+    averaged, chains = _stochastic_ascent(
+        model, *narrow, jnp.float32(l2), chains, rates, jax.random.split(key, n_steps)
+    )
     couplings = np.asarray(averaged.couplings)
     return PairwiseModel(averaged.biases, (couplings + couplings.T) / 2), chains
 

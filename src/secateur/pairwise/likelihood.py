@@ -35,8 +35,8 @@ def log_partition(
     model
         The model. Without couplings the answer is exact at any size, whatever the method.
     method
-        ``"exact"``: sum over all states (at most 20 units), float64. ``"ais"``: annealed importance sampling (Neal 2001)
-        from an independent model, any size.
+        ``"exact"``: sum over all states (at most 20 units), float64. ``"ais"``: annealed importance sampling (Neal
+        2001) from an independent model, any size.
     key
         Random key; needed for ``"ais"``.
     n_chains
@@ -100,9 +100,7 @@ def _annealed_log_weights(
     return log_weights + units.log_normaliser(base_bias).sum()
 
 
-def log_probability(
-    model: PairwiseModel, states: AnyArray, log_z: LogPartition | float
-) -> Float[np.ndarray, " rows"]:
+def log_probability(model: PairwiseModel, states: AnyArray, log_z: LogPartition | float) -> Float[np.ndarray, " rows"]:
     """``log p(s)`` of each 0/1 row in nats given ``log Z``, float64; exact but for the error of ``log Z``.
 
     Raises

@@ -73,9 +73,13 @@ def check_states(states: AnyArray, n_units: int | None = None, what: str = "stat
     """
     rows = np.asarray(states)
     if rows.ndim != 2 or 0 in rows.shape:
-        raise ValueError(f"{what} must be a matrix (bins, units) with at least one bin and unit, got shape {rows.shape}")
+        raise ValueError(
+            f"{what} must be a matrix (bins, units) with at least one bin and unit, got shape {rows.shape}"
+        )
     if n_units is not None and rows.shape[1] != n_units:
-        raise ValueError(f"{what} must have the {n_units} units of the model, got {rows.shape[1]}; axes are (bins, units)")
+        raise ValueError(
+            f"{what} must have the {n_units} units of the model, got {rows.shape[1]}; axes are (bins, units)"
+        )
     if rows.dtype != bool and not ((rows == 0) | (rows == 1)).all():
         wrong = rows[(rows != 0) & (rows != 1)][0]
         raise ValueError(f"{what} must be 0 or 1, got {wrong}; clip counts to 1 first")

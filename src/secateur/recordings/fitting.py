@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 from scipy.special import logit
 
 from secateur import enumeration, likelihood, pairwise
@@ -35,8 +35,8 @@ _BATCH = 500
 def default_settings(n_bins: int) -> TrainingSettings:
     """Settings for words of spikes: persistent chains, Adam, about 6,000 updates of 500 bins.
 
-    Adam because rates differ by orders of magnitude. Without the centred gradient: Adam rescales weights and biases apart,
-    which takes from the centred gradient that it points uphill, and some machines then diverge slowly.
+    Adam because rates differ by orders of magnitude. Without the centred gradient: Adam rescales weights and biases
+    apart, which takes from the centred gradient that it points uphill, and some machines then diverge slowly.
     """
     batch = min(_BATCH, max(1, n_bins // 10))
     return TrainingSettings(
@@ -296,7 +296,9 @@ def _fitted(
         yield name, fit()
 
 
-def _per_block(name: str, fold: int, values: np.ndarray, spikes: np.ndarray, blocks: np.ndarray) -> list[dict[str, Any]]:
+def _per_block(
+    name: str, fold: int, values: np.ndarray, spikes: np.ndarray, blocks: np.ndarray
+) -> list[dict[str, Any]]:
     different, place = np.unique(blocks, return_inverse=True)
     sums = {
         "bins": np.bincount(place),
@@ -350,13 +352,16 @@ def _sentences(
     gains = table[table["quantity"].str.startswith("gain") & (table["unit"] == "nats/bin")]
     for row in gains.itertuples():
         other = row.quantity.removeprefix("gain over ")
-        verdict = "predicts better than" if row.low > 0 else "predicts worse than" if row.high < 0 else "is not told from"
+        verdict = (
+            "predicts better than" if row.low > 0 else "predicts worse than" if row.high < 0 else "is not told from"
+        )
         found.append(
-            f"{row.model} {verdict} {other} on held-out bins: {row.value:+.4f} nats/bin ({row.low:+.4f} to {row.high:+.4f})."
+            f"{row.model} {verdict} {other} on held-out bins: {row.value:+.4f} nats/bin ({row.low:+.4f} to "
+            f"{row.high:+.4f})."
         )
     found += [
-        f"Effective sample size {log_z.effective_sample_size:.1f} of log Z of {name} (fold {fold}) is too small to trust "
-        "its likelihood."
+        f"Effective sample size {log_z.effective_sample_size:.1f} of log Z of {name} (fold {fold}) is too small to "
+        "trust its likelihood."
         for (name, fold), log_z in log_zs.items()
         if log_z.effective_sample_size < TRUSTED_SAMPLE_SIZE
     ]
@@ -366,4 +371,3 @@ def _sentences(
 def _smoothed_rates(words: np.ndarray) -> Float[np.ndarray, " units"]:
     """Rates with half an observation more of each state, as in :func:`secateur.pairwise.independent`."""
     return (words.sum(axis=0) + 0.5) / (len(words) + 1)
-

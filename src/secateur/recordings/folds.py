@@ -1,7 +1,7 @@
 """Blocks of a recording that can be taken as independent, and held-out folds made of whole blocks.
 
-Activity drifts over minutes, so neighbouring bins are no independent data: blocks are whole epochs, or contiguous stretches
-of at least one second where a recording has one epoch only.
+Activity drifts over minutes, so neighbouring bins are no independent data: blocks are whole epochs, or contiguous
+stretches of at least one second where a recording has one epoch only.
 """
 
 from __future__ import annotations

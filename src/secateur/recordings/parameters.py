@@ -1,15 +1,15 @@
 """Every bias and coupling of a model in one list, and how Fisher information changes with the convention of states.
 
-A machine and a pairwise model are here one thing: units (visible first), and pairs of units that have a coupling. The order
-of parameters is that of the Fisher information matrices: couplings, then biases.
+A machine and a pairwise model are here one thing: units (visible first), and pairs of units that have a coupling. The
+order of parameters is that of the Fisher information matrices: couplings, then biases.
 
 Conventions. With ``T = (s_i s_j, s_i)`` of 0/1 states the statistics of ``sigma = 2 s - 1`` are ``T' = C T + const``,
 
 ``sigma_i = 2 s_i - 1``, ``sigma_i sigma_j = 4 s_i s_j - 2 s_i - 2 s_j + 1``,
 
 so Fisher information becomes ``F' = C F C^T`` and parameters, from ``theta . T = theta' . T' + const``, obey
-``theta = C^T theta'``: ``K_ij = J_ij / 4`` and ``h_i = b_i / 2 + sum_j J_ij / 4``. Relative changes of the 0/1 parameters,
-``d log |theta|``, have ``F_ij theta_i theta_j``.
+``theta = C^T theta'``: ``K_ij = J_ij / 4`` and ``h_i = b_i / 2 + sum_j J_ij / 4``. Relative changes of the 0/1
+parameters, ``d log |theta|``, have ``F_ij theta_i theta_j``.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ def parameter_list(model: Machine | PairwiseModel, unit_ids: Sequence[str] | Non
     if isinstance(model, PairwiseModel):
         layout: Layout = PairwiseLayout(model.n_units)
         values = layout.flatten(_float64((model.couplings,), (model.biases,)))
-        offsets, pairs, hidden, sizes = [0], [(0, 0)], [], (model.n_units,)
+        sizes: tuple[int, ...] = (model.n_units,)
+        pairs, hidden = [(0, 0)], []
     else:
         layout = Layout(model)
         values = layout.flatten(_float64(*model.parameters))

@@ -29,10 +29,10 @@ class RankingStability:
     Attributes
     ----------
     table
-        One row per ranking: ``ranking`` (``"units"``: by the information of a unit's bias and couplings; ``"couplings"``: by
-        their information; ``"couplings beyond rates"``: by its excess over shuffled data), ``correlation`` (Spearman,
-        odd against even blocks), ``shuffled``, ``shuffled_low``, ``shuffled_high`` (mean and range over shuffles),
-        ``stable``; and the columns ``fisher_matrix`` and ``convention``.
+        One row per ranking: ``ranking`` (``"units"``: by the information of a unit's bias and couplings;
+        ``"couplings"``: by their information; ``"couplings beyond rates"``: by its excess over shuffled data),
+        ``correlation`` (Spearman, odd against even blocks), ``shuffled``, ``shuffled_low``, ``shuffled_high`` (mean
+        and range over shuffles), ``stable``; and the columns ``fisher_matrix`` and ``convention``.
     sentences
         The same in plain words.
     """
@@ -54,9 +54,10 @@ def ranking_stability(
 ) -> RankingStability:
     """Spearman correlation of Fisher information between odd and even epochs, beside shuffled data.
 
-    In each half the averages are taken over its words, hidden units filled in by the model, whose parameters stay those of
-    the whole recording. Shuffling permutes every unit's bins within each half independently, so it keeps the rates in
-    each half and destroys all coincidences beyond chance: what a ranking owes to rates alone is as stable there.
+    In each half the averages are taken over its words, hidden units filled in by the model, whose parameters stay
+    those of the whole recording. Shuffling permutes every unit's bins within each half independently, so it keeps the
+    rates in each half and destroys all coincidences beyond chance: what a ranking owes to rates alone is as stable
+    there.
 
     Parameters and errors as in :func:`secateur.recordings.stiffness.stiffness`; ``n_shuffles``, at least 2.
     """

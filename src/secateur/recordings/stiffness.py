@@ -1,9 +1,10 @@
 """Which neurons and couplings carry the information: Fisher information tables with intervals.
 
-A direction in parameter space is *stiff* when a small step along it changes the distribution of words much, that is, when
-it belongs to a large eigenvalue of the Fisher information matrix, and *sloppy* otherwise (Panas, Amin, Maccione, Muthmann,
-van Rossum, Berdondini & Hennig 2015, J. Neurosci. 35:8480; Ponce-Alvarez, Mochol, Hermoso-Mendizabal, de la Rocha & Deco
-2020, eLife 9:e53268). Rankings depend on whose matrix it is and on the convention of states, so every table says both.
+A direction in parameter space is *stiff* when a small step along it changes the distribution of words much, that is,
+when it belongs to a large eigenvalue of the Fisher information matrix, and *sloppy* otherwise (Panas, Amin, Maccione,
+Muthmann, van Rossum, Berdondini & Hennig 2015, J. Neurosci. 35:8480; Ponce-Alvarez, Mochol, Hermoso-Mendizabal, de la
+Rocha & Deco 2020, eLife 9:e53268). Rankings depend on whose matrix it is and on the convention of states, so every
+table says both.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -30,7 +32,7 @@ from secateur.moments import N_GROUPS
 from secateur.pairwise.model import PairwiseModel
 from secateur.randomness import child_key
 from secateur.recordings.fitting import Model, check_words
-from secateur.recordings.folds import Blocks, blocks
+from secateur.recordings.folds import blocks
 from secateur.recordings.parameters import (
     CONVENTIONS,
     Convention,
@@ -66,8 +68,8 @@ class Stiffness:
         One row per unit: ``unit``, ``layer`` (0 = visible), ``rate`` (probability per bin), ``bias_information`` and
         ``information`` (of its bias and all its couplings together), each with ``_low`` and ``_high``, and ``rank``.
     eigenvalues
-        Largest first: ``number``, ``eigenvalue``, ``standard_error`` (spread between 16 groups of rows, for the stiffest
-        directions; 0 when exact), ``share`` of the trace. The whole spectrum up to 2,000 parameters.
+        Largest first: ``number``, ``eigenvalue``, ``standard_error`` (spread between 16 groups of rows, for the
+        stiffest directions; 0 when exact), ``share`` of the trace. The whole spectrum up to 2,000 parameters.
     loadings
         One row per stiff direction and unit: ``direction``, ``eigenvalue``, ``unit``, ``layer``, ``loading`` (squared
         entries of its bias and half of those of its couplings; sums to 1 over units) and ``bias_entry`` (signed).
@@ -91,8 +93,7 @@ class Stiffness:
         written = []
         for name in ("parameters", "units", "eigenvalues", "loadings"):
             path = Path(folder) / f"{name}.csv"
-            table = getattr(self, name)
-            write_atomically(path, lambda temporary, table=table: table.to_csv(temporary, index=False))
+            write_atomically(path, partial(getattr(self, name).to_csv, index=False))
             written.append(path)
         return written
 
@@ -119,19 +120,19 @@ def stiffness(
     model
         A pairwise model or a machine fitted to the words.
     states, epochs, bin_size, unit_ids
-        0/1 words ``(bins, units)``, epoch numbers ``(bins,)``, bin size in seconds (needed for a single epoch) and names
-        of the neurons.
+        0/1 words ``(bins, units)``, epoch numbers ``(bins,)``, bin size in seconds (needed for a single epoch) and
+        names of the neurons.
     key
         Random key of drawn states and of the bootstrap.
     of
         ``"joint"``: of the model over visible and hidden units. ``"visible"``: of what is observed, hidden states
         unknown. Without hidden units they are the same.
     convention
-        ``"0/1"``: parameters of 0/1 states; ``"+-1"``: those of +-1 states; ``"theta-scaled"``: ``F_ij theta_i theta_j``,
-        relative changes of the parameters of 0/1 states (see :mod:`secateur.recordings.parameters`).
+        ``"0/1"``: parameters of 0/1 states; ``"+-1"``: those of +-1 states; ``"theta-scaled"``: ``F_ij theta_i
+        theta_j``, relative changes of the parameters of 0/1 states (see :mod:`secateur.recordings.parameters`).
     source
-        ``"model"``: averages over the model, exact where it is small enough, else over drawn states. ``"data"``: over the
-        recorded words, as is usual for the pairwise model; hidden units are not recorded, so only without them.
+        ``"model"``: averages over the model, exact where it is small enough, else over drawn states. ``"data"``: over
+        the recorded words, as is usual for the pairwise model; hidden units are not recorded, so only without them.
     n_directions
         Stiffest directions to describe.
     n_bootstrap, level
@@ -202,7 +203,8 @@ def _scarcity(n_words: int, parameters: ParameterList) -> list[str]:
         return []
     sentence = (
         f"Only {ratio:.1f} words per parameter ({n_words} words, {len(parameters.values)} parameters), fewer than "
-        f"{WORDS_PER_PARAMETER}: the fit follows noise, and rankings mean little. Use fewer units or a longer recording."
+        f"{WORDS_PER_PARAMETER}: the fit follows noise, and rankings mean little. Use fewer units or a longer "
+        "recording."
     )
     warnings.warn(sentence, stacklevel=3)
     return [sentence]
