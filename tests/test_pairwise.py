@@ -241,8 +241,8 @@ def test_stochastic_ascent_meets_the_moments_of_the_data(words, fault, monkeypat
     The fit averages 250 steps of chains that persist, of which at least 16 are worth an independent one.
     """
     monkeypatch.setattr(fitting, "_maximise_pseudo_likelihood", lambda words, scale, l2: pairwise.independent(words))
-    options = {"n_chains": 2000, "n_steps": 500 if fault == "right" else 1}
-    fitted, summary = pairwise.fit(words, KEY, method="sampled", l2=0.0, **options)
+    n_steps = 500 if fault == "right" else 1
+    fitted, summary = pairwise.fit(words, KEY, method="sampled", l2=0.0, n_steps=n_steps)
     assert summary.method == "sampled" and summary.moments.diagnostics is not None
     target = _completed(words)
     errors = np.sqrt(target * (1 - target) / 2000 / 16)
@@ -252,6 +252,52 @@ def test_stochastic_ascent_meets_the_moments_of_the_data(words, fault, monkeypat
         maximum, _ = pairwise.fit(words, KEY)
         np.testing.assert_allclose(fitted.couplings, maximum.couplings, atol=0.1)
         np.testing.assert_array_equal(fitted.couplings, np.asarray(fitted.couplings).T)
+
+
+@pytest.mark.parametrize("newton", [True, False], ids=["Newton steps", "short steps"])
+def test_strong_correlations_do_not_make_the_ascent_diverge(newton, monkeypatch):
+    """Bursts of all units, for which the curvature is far from the identity; up to 99 units it is inverted."""
+    rng = np.random.default_rng(0)
+    bursts = np.where(rng.random((4000, 1)) < 0.05, 0.8, 0.03)
+    words = (rng.random((4000, 6)) < bursts).astype(np.uint8)
+    if not newton:
+        monkeypatch.setattr(fitting, "_MOST_NEWTON", 0)
+    fitted, summary = pairwise.fit(words, KEY, method="sampled", l2=0.0)
+    assert summary.misfit < fitting.TRUSTED_MISFIT
+    maximum, _ = pairwise.fit(words, KEY)
+    likelihoods = [pairwise.log_probability(m, words, pairwise.log_partition(m)).mean() for m in (fitted, maximum)]
+    assert likelihoods[1] - likelihoods[0] < (0.002 if newton else 0.01)
+
+
+def test_a_start_with_a_second_state_is_drawn_to_the_independent_model():
+    """Ten units that keep each other active once they are; the data know the silent state only."""
+    bursting = PairwiseModel(np.full(10, -6.0), 2.0 * (1 - np.eye(10)))
+    target = fitting._target(np.random.default_rng(0).random((4000, 10)) < 0.05)
+    found = fitting._without_bursts(bursting, target, KEY)
+    assert 0 <= float(found.couplings[0, 1]) < 1.0
+    quiet = PairwiseModel(np.full(10, -3.0), 0.1 * (1 - np.eye(10)))
+    np.testing.assert_array_equal(fitting._without_bursts(quiet, target, KEY).couplings, quiet.couplings)
+
+
+def test_a_fit_that_did_not_converge_warns(words, monkeypatch):
+    monkeypatch.setattr(fitting, "_maximise_pseudo_likelihood", lambda words, scale, l2: small_model(seed=5))
+    message = r"differ from those of the data by \d+\.\d standard errors .* fit with more than n_steps=1$"
+    with pytest.warns(UserWarning, match=message):
+        pairwise.fit(words, KEY, method="sampled", l2=0.0, n_steps=1)
+
+
+def test_newton_steps_are_the_inverse_covariance_of_standardised_statistics(words, monkeypatch):
+    rates = _completed(words).diagonal()
+    scale = fitting._Scale(rates, np.sqrt(rates * (1 - rates)))
+    z = (words - scale.rates) / scale.deviations
+    first, second = np.triu_indices(6, 1)
+    curvature = np.cov(np.hstack([z[:, first] * z[:, second], z]).T, bias=True)
+    penalty = np.append(0.01 / (scale.deviations[first] * scale.deviations[second]) ** 2, np.zeros(6))
+    newton = np.asarray(fitting._newton_steps(words, scale, 0.01, KEY))
+    np.testing.assert_allclose(newton @ (curvature + np.diag(penalty + fitting._RIDGE)), np.eye(21), atol=1e-4)
+    monkeypatch.setattr(fitting, "_MOST_NEWTON", 0)
+    short = np.asarray(fitting._newton_steps(words, scale, 0.01, KEY))
+    np.testing.assert_allclose(1 / short - penalty, np.linalg.eigvalsh(curvature)[-1], rtol=0.02)
 
 
 def test_pseudo_likelihood_starts_near_maximum_likelihood(words):
