@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import cache
 from typing import Any
 
@@ -242,7 +243,9 @@ def test_stochastic_ascent_meets_the_moments_of_the_data(words, fault, monkeypat
     """
     monkeypatch.setattr(fitting, "_maximise_pseudo_likelihood", lambda words, scale, l2: pairwise.independent(words))
     n_steps = 500 if fault == "right" else 1
-    fitted, summary = pairwise.fit(words, KEY, method="sampled", l2=0.0, n_steps=n_steps)
+    told = nullcontext() if fault == "right" else pytest.warns(UserWarning, match="the ascent has not converged")
+    with told:
+        fitted, summary = pairwise.fit(words, KEY, method="sampled", l2=0.0, n_steps=n_steps)
     assert summary.method == "sampled" and summary.moments.diagnostics is not None
     target = _completed(words)
     errors = np.sqrt(target * (1 - target) / 2000 / 16)
@@ -309,7 +312,7 @@ def test_pseudo_likelihood_starts_near_maximum_likelihood(words):
 
 
 def test_equal_keys_give_equal_sampled_fits(words):
-    first, second = (pairwise.fit(words, KEY, method="sampled", n_chains=64, n_steps=4)[0] for _ in range(2))
+    first, second = (pairwise.fit(words, KEY, method="sampled")[0] for _ in range(2))
     np.testing.assert_array_equal(first.couplings, second.couplings)
 
 

@@ -101,15 +101,32 @@ def test_fits_are_announced_and_repeat_with_the_key(words, comparison):
     np.testing.assert_array_equal(again.table["value"], comparison.table["value"])
 
 
-def test_a_deep_machine_fitted_to_words_learns_more_than_their_rates(words):
+def test_a_machine_fitted_to_words_learns_more_than_their_rates(words):
     """Log-likelihood of the training words above that of the independent model, which has their rates."""
-    machine = fit_machine(words, KEY, n_hidden=(3, 2), settings=BRIEF.model_copy(update={"n_epochs": 100}))
-    assert machine.layer_sizes == (6, 3, 2)
+    words = words[:800]
+    machine = fit_machine(words, KEY, n_hidden=2, settings=BRIEF.model_copy(update={"n_epochs": 150}))
+    assert machine.layer_sizes == (6, 2)
     independent = pairwise.independent(words)
     reference = fitting.log_probability(independent, words, pairwise.log_partition(independent)).mean()
     log_z = fitting.log_partition(machine, KEY, words.mean(axis=0))
     assert log_z.standard_error == 0
     assert fitting.log_probability(machine, words, log_z).mean() > reference + 0.02
+
+
+def test_deep_machines_are_pretrained_layer_by_layer(words, monkeypatch):
+    called = []
+
+    def recorded(name):
+        def stand_in(machine, rows, settings, key, **options):
+            called.append((name, machine.layer_sizes, rows.shape, settings))
+            return machine, None
+
+        return stand_in
+
+    for name in ("pretrain", "train"):
+        monkeypatch.setattr(fitting, name, recorded(name))
+    assert fit_machine(words, KEY, n_hidden=(3, 2), settings=BRIEF).layer_sizes == (6, 3, 2)
+    assert called == [(name, (6, 3, 2), (1000, 6), BRIEF) for name in ("pretrain", "train")]
 
 
 def test_number_of_hidden_units_by_cross_validation(words):

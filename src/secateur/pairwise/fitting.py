@@ -2,8 +2,8 @@
 
 Everything is fitted in standardised coordinates ``z_i = (s_i - r_i) / sqrt(r_i (1 - r_i))``, with ``r`` the rates of
 the data: ``log p = sum_i a_i z_i + sum_{i<j} K_ij z_i z_j - log Z``. There the curvature of the log-likelihood is near
-the identity while correlations are weak, whatever the rates, so that L-BFGS needs few iterations; stochastic ascent takes
-Newton steps with the curvature that the data have (Ferrari 2016, Phys. Rev. E 94:023301).
+the identity while correlations are weak, whatever the rates, so that L-BFGS needs few iterations. Stochastic ascent
+takes Newton steps with the curvature that the data have (Ferrari 2016, Phys. Rev. E 94:023301).
 """
 
 from __future__ import annotations
@@ -149,6 +149,12 @@ def fit(
     ------
     ValueError
         If the states are not 0/1, have one unit only, or are too many units for an exact fit.
+
+    Warns
+    -----
+    UserWarning
+        If the moments of a sampled fit do not meet those of the data; checked by fresh chains, half of which start from
+        silence and half from a burst of all units.
     """
     words = check_states(states)
     n_rows, n_units = words.shape
@@ -172,9 +178,9 @@ def fit(
     summary = FitSummary(method, target, moments_from(model, by_chain))
     if summary.misfit > TRUSTED_MISFIT:
         warnings.warn(
-            f"moments of the pairwise model differ from those of the data by {summary.misfit:.1f} standard errors (root "
-            f"mean square; at most {TRUSTED_MISFIT} is usual): the ascent has not converged, or chains do not mix; "
-            f"fit with more than n_steps={n_steps}",
+            f"moments of the pairwise model differ from those of the data by {summary.misfit:.1f} standard errors "
+            f"(root mean square; at most {TRUSTED_MISFIT} is usual): the ascent has not converged, or chains do not "
+            f"mix; fit with more than n_steps={n_steps}",
             stacklevel=2,
         )
     return model, summary

@@ -143,7 +143,7 @@ def folds(epochs: AnyArray, key: PRNGKeyArray, *, n_folds: int = 5, bin_size: fl
         raise ValueError(f"n_folds must be at least 2, got {n_folds}; one fold would leave nothing to train on")
     found = blocks(epochs, bin_size)
     count = min(n_folds, found.n_blocks)
-    shuffled = np.asarray(jax.random.permutation(key, found.n_blocks))
+    shuffled = np.random.default_rng(np.asarray(jax.random.key_data(key))).permutation(found.n_blocks)
     largest_first = shuffled[np.argsort(-found.sizes[shuffled], kind="stable")]
     fold_of_block = np.zeros(found.n_blocks, int)
     filled = np.zeros(count, int)
