@@ -151,6 +151,22 @@ def test_matrix_from_states_lies_within_its_errors(name, fault):
         assert_within_errors((found.diagonal(), variances), (found.diagonal_errors(), errors), truth, GROUPED)
 
 
+@pytest.mark.parametrize("fault", ["right", "swapped bias", "wrong sign"])
+@pytest.mark.parametrize("name", ["rbm", "dbm-2-hidden"])
+def test_visible_matrix_from_states_lies_within_its_errors(name, fault):
+    """As above; hidden layers are summed out of every visible row."""
+    machine = small_machine(name, masked=True)
+    found = fisher.matrix(machine, _draws(FAULTS[fault](machine), n_rows=2**15), of="visible")
+    assert found.of == "visible" and found.diagnostics is not None
+    exact = _by_brute_force(machine, "visible")
+    directions = np.random.default_rng(3).normal(size=(12, found.shape[0]))
+    variances = np.array([x @ found.matvec(x) for x in directions])
+    errors = found.eigenvalue_errors(found.split(directions))
+    truth = (np.diag(exact), np.einsum("ki,ij,kj->k", directions, exact, directions))
+    with judged(fault):
+        assert_within_errors((found.diagonal(), variances), (found.diagonal_errors(), errors), truth, GROUPED)
+
+
 def test_error_of_a_missing_term_is_found(rbm):
     """Twin of the test above: without ``E[Cov(T | a)]`` the estimate would not be within its errors."""
     found = fisher.matrix(rbm, _draws(rbm))
@@ -261,8 +277,12 @@ def test_bad_input_is_refused(rbm):
         fisher.matrix(rbm, tuple(s[:1] for s in states))
     with pytest.raises(ValueError, match="states must be 0 or 1, got other values"):
         fisher.matrix(rbm, (states[0], states[1] * 0.5))
-    with pytest.raises(ValueError, match="of='visible' needs source 'exact'"):
-        fisher.matrix(rbm, states, of="visible")
+    deep = Machine.random((2, 21, 21), KEY)
+    drawn = tuple(np.zeros((4, n), np.float32) for n in deep.layer_sizes)
+    with pytest.raises(
+        ValueError, match="moments given visible states needs .* this one has 21 .*; use of='joint' instead"
+    ):
+        fisher.matrix(deep, drawn, of="visible")
     found = fisher.matrix(rbm, "exact")
     with pytest.raises(ValueError, match=r"vector must have shape \(29,\).* got \(3,\)"):
         found.matvec(np.ones(3))

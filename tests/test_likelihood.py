@@ -204,9 +204,7 @@ def test_reversed_annealing_from_exact_draws_lies_within_its_error(dbm, fault):
     chosen = rng.choice(len(exact.probabilities), 20_000, p=exact.probabilities)
     states = tuple(jnp.asarray(layer[chosen], dtype=jnp.float32) for layer in exact.states)
     base = jnp.linspace(-1.0, 1.0, 4)
-    weights = likelihood.reverse_log_weights(
-        FAULTS[fault](dbm), base, states, jax.random.key(0), n_temperatures=5
-    )
+    weights = likelihood.reverse_log_weights(FAULTS[fault](dbm), base, states, jax.random.key(0), n_temperatures=5)
     found = likelihood.combine_reverse_log_weights(np.asarray(weights), 5)
     with judged(fault):
         degrees = found.effective_sample_size - 1

@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from secateur import datasets, evaluation, files, fisher, likelihood, pruning, sampling, studies, training
+    from secateur import (
+        datasets,
+        evaluation,
+        files,
+        fisher,
+        likelihood,
+        pairwise,
+        pruning,
+        recordings,
+        sampling,
+        studies,
+        training,
+    )
     from secateur.estimator import BoltzmannMachine
     from secateur.files import load_machine, save_machine
     from secateur.machine import Machine, receptive_field_mask
@@ -26,7 +38,19 @@ _ATTRIBUTES = {
     "save_machine": "secateur.files",
     "words": "secateur.recordings.words",
 }
-_MODULES = ("datasets", "evaluation", "files", "fisher", "likelihood", "pruning", "sampling", "studies", "training")
+_MODULES = (
+    "datasets",
+    "evaluation",
+    "files",
+    "fisher",
+    "likelihood",
+    "pairwise",
+    "pruning",
+    "recordings",
+    "sampling",
+    "studies",
+    "training",
+)
 
 __all__ = [
     "BoltzmannMachine",
@@ -38,8 +62,10 @@ __all__ = [
     "likelihood",
     "load_machine",
     "load_words",
+    "pairwise",
     "pruning",
     "receptive_field_mask",
+    "recordings",
     "sampling",
     "save_machine",
     "studies",

@@ -116,6 +116,11 @@ class MixingDiagnostics(eqx.Module):
             summary.effective_sample_size(), summary.split_r_hat(), summary.sums.shape[0], summary.n_draws, n_sweeps
         )
 
+    @classmethod
+    def of_rows(cls, n_rows: int) -> MixingDiagnostics:
+        """Diagnostics of rows that are taken as independent draws."""
+        return cls(jnp.asarray(float(n_rows)), jnp.asarray(jnp.nan), n_rows, 1, 0)
+
 
 def effective_sample_size(draws: Float[AnyArray, "chains draws"]) -> Float[Array, ""]:
     """Effective sample size of a stored scalar trace (see :meth:`TraceSummary.effective_sample_size`)."""

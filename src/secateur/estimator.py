@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from secateur import enumeration, likelihood, mean_field, pruning, sampling, training
 from secateur.fisher import FisherInformation, Source, heuristic, variance
+from secateur.likelihood import TRUSTED_SAMPLE_SIZE
 from secateur.machine import Machine, receptive_field_masks
 from secateur.pruning import ImportanceSampling, Rule
 from secateur.pruning.prune import Fraction
@@ -30,9 +31,6 @@ _DEFAULTS = training.TrainingSettings()
 
 N_SWEEPS = 200
 """Sweeps from independent units to a state taken as a draw from the model (Scholl, Rule & Hennig 2021, Methods)."""
-
-TRUSTED_SAMPLE_SIZE = 10
-"""Effective sample size of annealed importance sampling below which its log Z is not to be trusted."""
 
 _unchecked = no_type_check  # a run-time matter only: type checkers go on reading the annotations
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
@@ -69,8 +69,8 @@ class FisherMatrix(ABC):
     of: Of
     diagnostics: MixingDiagnostics | None = None
 
-    def __init__(self, machine: Machine):
-        self._layout = Layout(machine)
+    def __init__(self, layout: Layout):
+        self._layout = layout
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -199,7 +199,7 @@ class JointFisherMatrix(FisherMatrix):
     of: Of = "joint"
 
     def __init__(self, machine: Machine, given: GivenStates, moments: Moments):
-        super().__init__(machine)
+        super().__init__(Layout(machine))
         self._given, self._moments = given, moments
         self.diagnostics = moments.diagnostics
 
@@ -245,28 +245,67 @@ class JointFisherMatrix(FisherMatrix):
 
 
 class VisibleFisherMatrix(FisherMatrix):
-    """Fisher information matrix of the visible marginal, ``Cov_v[E(T | v)]`` (made by :func:`matrix`), exact."""
+    """Fisher information matrix of the visible marginal, ``Cov_v[E(T | v)]`` (made by :func:`matrix`).
+
+    Exact over all visible states, or an average over visible rows drawn from the model; ``E(T | v)`` is exact.
+    """
 
     of: Of = "visible"
 
-    def __init__(self, machine: Machine):
-        super().__init__(machine)
+    def __init__(self, machine: Machine, rows: np.ndarray | None = None):
+        super().__init__(Layout(machine))
         self._machine = machine
-        _check_visible_size(machine.layer_sizes)
+        if rows is None:
+            _check_visible_size(machine.layer_sizes)
+            n_visible = machine.layer_sizes[0]
+            rows = ((np.arange(2**n_visible)[:, None] >> np.arange(n_visible)[None, :]) & 1).astype(np.float64)
+            chunks = np.array_split(rows, max(1, len(rows) // 4096))
+            log_weights = [enumeration.unnormalised_log_probability(machine, chunk) for chunk in chunks]
+            self._probabilities = np.exp(np.concatenate(log_weights) - logsumexp(np.concatenate(log_weights)))
+        else:
+            enumeration.check_size(machine.layer_sizes[1:], "moments given visible states", "use of='joint'")
+            self._probabilities = np.full(len(rows), 1 / len(rows))
+            self.diagnostics = MixingDiagnostics.of_rows(len(rows))
+        self._rows = rows
+
+    def diagonal_errors(self) -> Float[np.ndarray, " parameters"]:
+        """Standard errors of :meth:`diagonal`, from the spread between groups of rows; zero when exact."""
+        return self._errors(np.square)
+
+    def eigenvalue_errors(self, vectors: Parameters) -> Float[np.ndarray, " k"]:
+        """Standard error of the variance along each direction (see :meth:`FisherMatrix.eigenvalue_errors`)."""
+        directions = self.flatten(vectors)
+        return self._errors(lambda deviations: (deviations @ directions.T) ** 2)
+
+    def _errors(self, squares: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        """Standard errors of the means of squared deviations."""
+        if self.diagnostics is None:
+            return np.zeros(squares(np.zeros((1, self.shape[0]))).shape[1])
+        groups = np.array_split(np.arange(len(self._rows)), min(N_GROUPS, len(self._rows)))
+        means = [sum(squares(d).sum(axis=0) for d, _ in self._deviations(group)) / len(group) for group in groups]
+        return np.std(means, axis=0, ddof=1) / math.sqrt(len(means))
 
     def _dense(self) -> np.ndarray:
-        n_visible = self._machine.layer_sizes[0]
-        rows = ((np.arange(2**n_visible)[:, None] >> np.arange(n_visible)[None, :]) & 1).astype(np.float64)
-        chunks = np.array_split(rows, max(1, len(rows) // 4096))
-        log_weights = [enumeration.unnormalised_log_probability(self._machine, chunk) for chunk in chunks]
-        log_z = logsumexp(np.concatenate(log_weights))
-        centre = self.flatten(enumeration.moments(self._machine).values.as_parameters())
         covariance = np.zeros(self.shape)
-        for chunk, log_weight in zip(chunks, log_weights, strict=True):
-            posterior = enumeration.posterior_statistics(self._machine, chunk)
-            deviations = self.flatten(posterior.as_parameters()) - centre[None, :]
-            total_covariance.add_outer_products(covariance, deviations, np.exp(log_weight - log_z))
+        for deviations, probabilities in self._deviations(np.arange(len(self._rows))):
+            total_covariance.add_outer_products(covariance, deviations, probabilities)
         return covariance
+
+    @cached_property
+    def _mean(self) -> np.ndarray:
+        if self.diagnostics is None:
+            return self.flatten(enumeration.moments(self._machine).values.as_parameters())
+        return sum(p @ statistics for statistics, p in self._statistics(np.arange(len(self._rows))))
+
+    def _deviations(self, numbers: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        return ((statistics - self._mean, p) for statistics, p in self._statistics(numbers))
+
+    def _statistics(self, numbers: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """``E(T | v)`` of rows and their probabilities, in equal chunks but for the last."""
+        for chunk in np.array_split(numbers, max(1, len(numbers) // 4096)):
+            rows = self._rows[chunk].astype(np.float64)
+            posterior = enumeration.posterior_statistics(self._machine, rows)
+            yield self.flatten(posterior.as_parameters()), self._probabilities[chunk]
 
     def _times(self, vector: np.ndarray) -> np.ndarray:
         return self.dense() @ vector
@@ -285,8 +324,9 @@ def matrix(machine: Machine, source: Source, *, of: Of = "joint") -> FisherMatri
         used, the other block enters by its probabilities given them, which has the same mean and less variance.
     of
         ``"joint"``: of the model over all layers, ``Cov[T]``. ``"visible"``: of its visible marginal,
-        ``Cov_v[E(T | v)]``; exact only, at most 20 units in the visible layer and the smaller block of the hidden
-        layers together.
+        ``Cov_v[E(T | v)]``. Exact: at most 20 units in the visible layer and the smaller block of the hidden layers
+        together. From states: their visible rows are used, the hidden layers are summed out of each (any RBM; deeper
+        machines up to 20 units in the smaller block of the hidden layers), float64.
 
     Returns
     -------
@@ -305,9 +345,9 @@ def matrix(machine: Machine, source: Source, *, of: Of = "joint") -> FisherMatri
         if of == "visible":
             return VisibleFisherMatrix(machine)
         return JointFisherMatrix(machine, total_covariance.every_state(machine), enumeration.moments(machine))
-    if of == "visible":
-        raise ValueError("of='visible' needs source 'exact': the marginal's matrix is not an average over states")
     _check_states(machine, source)
+    if of == "visible":
+        return VisibleFisherMatrix(machine, np.asarray(source[0]))
     given = total_covariance.drawn_states(machine, tuple(np.asarray(s) for s in source))
     joined = given.states.reshape(-1, given.states.shape[-1])[: len(source[0])]
     moments = Moments.of_states(total_covariance.conditional_means(given.parameters, joined))
@@ -335,7 +375,7 @@ def _check_visible_size(layer_sizes: tuple[int, ...]) -> None:
         raise ValueError(
             f"of='visible' needs a machine with at most {enumeration.MAX_UNITS} units in the visible layer and the "
             f"smaller block of the hidden layers together, this one has {n_units} (layer sizes {layer_sizes}); "
-            "use of='joint'"
+            "use states in place of 'exact', or of='joint'"
         )
 
 

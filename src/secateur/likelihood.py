@@ -18,6 +18,9 @@ from secateur import enumeration, mean_field, units
 from secateur.arrays import AnyArray
 from secateur.machine import Machine, States
 
+TRUSTED_SAMPLE_SIZE = 10
+"""Effective sample size of annealed importance sampling below which its log Z is not to be trusted."""
+
 
 class LogPartition(eqx.Module):
     """``log Z`` in nats, with what a reader needs to trust it.

@@ -72,9 +72,8 @@ class Moments(eqx.Module):
         n_rows = states[0].shape[0]
         if n_rows < 2:
             raise ValueError(f"states must have at least 2 rows for a standard error, got {n_rows}; draw more states")
-        diagnostics = MixingDiagnostics(jnp.asarray(float(n_rows)), jnp.asarray(jnp.nan), n_rows, 1, 0)
         mean, errors = _mean_and_errors(states)
-        return cls(mean, errors, diagnostics)
+        return cls(mean, errors, MixingDiagnostics.of_rows(n_rows))
 
 
 def mean_statistics(states: States) -> Statistics:

@@ -1,4 +1,22 @@
-"""Recordings of neurons: spike times and ready-made words, from arrays, files and other libraries' objects.
+"""Recordings: words from spikes, held-out folds, models fitted to words, which neurons and couplings are stiff."""
 
-``secateur.words`` turns what was recorded into binary words ``(bins, units)``.
-"""
+from secateur.recordings.fitting import Comparison, choose_n_hidden, compare, default_settings, fit_machine
+from secateur.recordings.folds import Blocks, Folds, blocks, folds
+from secateur.recordings.stability import RankingStability, ranking_stability
+from secateur.recordings.stiffness import Stiffness, stiffness
+
+__all__ = [
+    "Blocks",
+    "Comparison",
+    "Folds",
+    "RankingStability",
+    "Stiffness",
+    "blocks",
+    "choose_n_hidden",
+    "compare",
+    "default_settings",
+    "fit_machine",
+    "folds",
+    "ranking_stability",
+    "stiffness",
+]

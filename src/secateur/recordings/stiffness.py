@@ -1,0 +1,397 @@
+"""Which neurons and couplings carry the information: Fisher information tables with intervals.
+
+A direction in parameter space is *stiff* when a small step along it changes the distribution of words much, that is,
+when it belongs to a large eigenvalue of the Fisher information matrix, and *sloppy* otherwise (Panas, Amin, Maccione,
+Muthmann, van Rossum, Berdondini & Hennig 2015, J. Neurosci. 35:8480; Ponce-Alvarez, Mochol, Hermoso-Mendizabal, de la
+Rocha & Deco 2020, eLife 9:e53268). Rankings depend on whose matrix it is and on the convention of states, so every
+table says both.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, PRNGKeyArray
+from scipy.sparse.linalg import LinearOperator, eigsh
+
+from secateur import enumeration, fisher_matrix, pairwise, sampling
+from secateur.arrays import AnyArray
+from secateur.files import write_atomically
+from secateur.fisher_matrix import FisherMatrix, Of
+from secateur.moments import N_GROUPS
+from secateur.pairwise.model import PairwiseModel
+from secateur.randomness import child_key
+from secateur.recordings.fitting import Model, check_words
+from secateur.recordings.folds import blocks
+from secateur.recordings.parameters import (
+    CONVENTIONS,
+    Convention,
+    GroupSums,
+    ParameterList,
+    group_sums,
+    parameter_list,
+    unit_means,
+)
+
+Source = Literal["model", "data"]
+
+WORDS_PER_PARAMETER = 10
+"""Fewer words than this for each parameter, and a warning is given."""
+
+_MOST_DENSE = 2000  # parameters up to which the whole spectrum is computed, about a second
+_MOST_EXACT = 2e11  # states times parameters squared up to which the exact matrix is summed, about ten seconds
+_N_CHAINS, _N_DRAWS, _N_SWEEPS, _N_BURN_IN = 1024, 20, 5, 200
+
+
+@dataclass(frozen=True)
+class Stiffness:
+    """Fisher information of a fitted model; every table has the columns ``fisher_matrix`` and ``convention``.
+
+    Attributes
+    ----------
+    parameters
+        One row per coupling and bias: ``kind``, ``first_unit``, ``second_unit`` (empty for a bias), ``value`` (the
+        parameter, nats), ``fisher_information``, ``sampling_error`` (standard error from drawing model states; 0 when
+        exact or from data), ``low``, ``high`` (bootstrap over blocks of the recording), ``rank`` within its kind (1 =
+        largest), and the entries of the stiffest directions, ``direction_1`` and so on (unit vectors).
+    units
+        One row per unit: ``unit``, ``layer`` (0 = visible), ``rate`` (probability per bin), ``bias_information`` and
+        ``information`` (of its bias and all its couplings together), each with ``_low`` and ``_high``, and ``rank``.
+    eigenvalues
+        Largest first: ``number``, ``eigenvalue``, ``standard_error`` (spread between 16 groups of rows, for the
+        stiffest directions; 0 when exact), ``share`` of the trace. The whole spectrum up to 2,000 parameters.
+    loadings
+        One row per stiff direction and unit: ``direction``, ``eigenvalue``, ``unit``, ``layer``, ``loading`` (squared
+        entries of its bias and half of those of its couplings; sums to 1 over units) and ``bias_entry`` (signed).
+    of, convention, source
+        Whose matrix, of which parameters, and averaged over what.
+    sentences
+        What was done, and warnings, in plain words.
+    """
+
+    parameters: pd.DataFrame
+    units: pd.DataFrame
+    eigenvalues: pd.DataFrame
+    loadings: pd.DataFrame
+    of: Of
+    convention: Convention
+    source: Source
+    sentences: tuple[str, ...]
+
+    def save_csv(self, folder: str | Path) -> list[Path]:
+        """Write ``parameters.csv``, ``units.csv``, ``eigenvalues.csv`` and ``loadings.csv``; returns their paths."""
+        written = []
+        for name in ("parameters", "units", "eigenvalues", "loadings"):
+            path = Path(folder) / f"{name}.csv"
+            write_atomically(path, partial(getattr(self, name).to_csv, index=False))
+            written.append(path)
+        return written
+
+
+def stiffness(
+    model: Model,
+    states: AnyArray,
+    epochs: AnyArray,
+    key: PRNGKeyArray,
+    *,
+    bin_size: float = math.nan,
+    unit_ids: Sequence[str] | None = None,
+    of: Of = "joint",
+    convention: Convention = "0/1",
+    source: Source = "model",
+    n_directions: int = 3,
+    n_bootstrap: int = 500,
+    level: float = 0.95,
+) -> Stiffness:
+    """Fisher information of every neuron and coupling of a fitted model, with intervals, and its stiffest directions.
+
+    Parameters
+    ----------
+    model
+        A pairwise model or a machine fitted to the words.
+    states, epochs, bin_size, unit_ids
+        0/1 words ``(bins, units)``, epoch numbers ``(bins,)``, bin size in seconds (needed for a single epoch) and
+        names of the neurons.
+    key
+        Random key of drawn states and of the bootstrap.
+    of
+        ``"joint"``: of the model over visible and hidden units. ``"visible"``: of what is observed, hidden states
+        unknown. Without hidden units they are the same.
+    convention
+        ``"0/1"``: parameters of 0/1 states; ``"+-1"``: those of +-1 states; ``"theta-scaled"``: ``F_ij theta_i
+        theta_j``, relative changes of the parameters of 0/1 states (see :mod:`secateur.recordings.parameters`).
+    source
+        ``"model"``: averages over the model, exact where it is small enough, else over drawn states. ``"data"``: over
+        the recorded words, as is usual for the pairwise model; hidden units are not recorded, so only without them.
+    n_directions
+        Stiffest directions to describe.
+    n_bootstrap, level
+        Resamples of blocks (whole epochs, or at least one second), and coverage of the intervals. Parameters are held
+        fixed. At the optimum the averages of the model are those of the recording (hidden units filled in given the
+        words), so intervals of ``"model"`` are the resampled deviations of the latter around the model's value.
+
+    Raises
+    ------
+    ValueError
+        If states, epochs or names do not fit, or an option is unknown or impossible.
+
+    Warns
+    -----
+    UserWarning
+        Below ten words per parameter.
+    """
+    words = check_words(states, epochs, model)
+    parameters = parameter_list(model, unit_ids)
+    _check_options(parameters, of, convention, source, n_directions)
+    block_of = blocks(epochs, bin_size)
+    means = unit_means(model, words)
+    recorded = group_sums(parameters, means, block_of.numbers, of, convention)
+    matrix, drawn, how = _matrix(model, words, of, source, key)
+    values, vectors = leading_eigenpairs(matrix, parameters, convention, n_directions, child_key(key, "eigenpairs"))
+    if drawn is not None:
+        information, error = _with_error(parameters, drawn, of, convention)
+    elif source == "data":
+        information, error = recorded.information(np.ones((1, block_of.n_blocks)))[0], np.zeros(len(parameters.values))
+    else:
+        information, error = _diagonal(matrix, parameters, convention), np.zeros(len(parameters.values))
+    resampled = information + _deviations(recorded, child_key(key, "bootstrap"), n_bootstrap)
+    quantiles = ((1 - level) / 2, (1 + level) / 2)
+    tables = {
+        "parameters": _parameter_table(parameters, convention, information, error, resampled, vectors, quantiles),
+        "units": _unit_table(parameters, means.mean(axis=0), information, resampled, quantiles),
+        "eigenvalues": _eigenvalue_table(matrix, parameters, convention, values, vectors, information.sum()),
+        "loadings": _loading_table(parameters, values, vectors),
+    }
+    for table in tables.values():
+        table.insert(0, "fisher_matrix", of)
+        table.insert(1, "convention", convention)
+    sentences = [
+        f"Fisher information matrix: {of}; convention: {convention}; {how}.",
+        f"Intervals ({level:.0%}) from {n_bootstrap} bootstrap resamples of {block_of.sentence}.",
+        *_scarcity(len(words), parameters),
+    ]
+    return Stiffness(**tables, of=of, convention=convention, source=source, sentences=tuple(sentences))
+
+
+def _check_options(parameters: ParameterList, of: str, convention: str, source: str, n_directions: int) -> None:
+    for name, value, options in (
+        ("of", of, ("joint", "visible")),
+        ("convention", convention, CONVENTIONS),
+        ("source", source, ("model", "data")),
+    ):
+        if value not in options:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, options))}, got {value!r}")
+    if source == "data" and parameters.layers[-1] > 0:
+        raise ValueError("source='data' needs a model without hidden units, which are not recorded; use source='model'")
+    if not 1 <= n_directions <= len(parameters.values):
+        raise ValueError(f"n_directions must lie between 1 and {len(parameters.values)}, got {n_directions}")
+
+
+def _scarcity(n_words: int, parameters: ParameterList) -> list[str]:
+    ratio = n_words / len(parameters.values)
+    if ratio >= WORDS_PER_PARAMETER:
+        return []
+    sentence = (
+        f"Only {ratio:.1f} words per parameter ({n_words} words, {len(parameters.values)} parameters), fewer than "
+        f"{WORDS_PER_PARAMETER}: the fit follows noise, and rankings mean little. Use fewer units or a longer "
+        "recording."
+    )
+    warnings.warn(sentence, stacklevel=3)
+    return [sentence]
+
+
+def _matrix(
+    model: Model, words: np.ndarray, of: Of, source: Source, key: PRNGKeyArray
+) -> tuple[FisherMatrix, np.ndarray | None, str]:
+    """The matrix of 0/1 states, the drawn states of all units (hidden ones as probabilities) if any, and how."""
+    exact = "exact sums over all states of the model"
+    if isinstance(model, PairwiseModel):
+        if source == "data":
+            return pairwise.matrix(model, words), None, f"averages over the {len(words)} recorded words"
+        if _can_be_summed(model.n_units, model.n_parameters):
+            return pairwise.matrix(model, "exact"), None, exact
+        drawn = _draw_pairwise(model, child_key(key, "states"))
+        return pairwise.matrix(model, drawn), drawn.astype(np.float32), _drawn_sentence(len(drawn))
+    sizes = model.layer_sizes
+    n_summed = enumeration.smaller_block(sizes if of == "joint" else sizes[1:]) + (sizes[0] if of == "visible" else 0)
+    if _can_be_summed(n_summed, model.n_synapses + model.n_units):
+        return fisher_matrix.matrix(model, "exact", of=of), None, exact
+    deep = model.n_layers > 2
+    if deep and of == "visible":
+        raise ValueError(
+            f"of='visible' of a machine with several hidden layers needs exact sums, which layers of {sizes} units are "
+            "too large for; use of='joint'"
+        )
+    states = _draw_machine(model, child_key(key, "states"))
+    means = np.concatenate(states, axis=1).astype(np.float32) if deep else unit_means(model, states[0])
+    return fisher_matrix.matrix(model, states, of=of), means, _drawn_sentence(len(means))
+
+
+def _can_be_summed(n_summed: int, n_parameters: int) -> bool:
+    return n_summed <= enumeration.MAX_UNITS and 2.0**n_summed * n_parameters**2 <= _MOST_EXACT
+
+
+def _drawn_sentence(n_rows: int) -> str:
+    return f"averages over {n_rows} states drawn from the model ({_N_CHAINS} chains)"
+
+
+def _draw_pairwise(model: PairwiseModel, key: PRNGKeyArray) -> np.ndarray:
+    """Model states chain by chain, so that groups of consecutive rows are groups of independent chains."""
+    start = pairwise.random_states(model, child_key(key, "start"), _N_CHAINS)
+    schedule = {"n_draws": _N_DRAWS, "n_sweeps": _N_SWEEPS, "n_burn_in": _N_BURN_IN}
+    draws, _ = pairwise.sample(model, start, child_key(key, "draws"), **schedule)
+    return _chain_by_chain(draws)
+
+
+def _draw_machine(model: Model, key: PRNGKeyArray) -> tuple[np.ndarray, ...]:
+    start = sampling.random_states(model, child_key(key, "start"), _N_CHAINS)
+    schedule = {"n_draws": _N_DRAWS, "n_sweeps": _N_SWEEPS, "n_burn_in": _N_BURN_IN}
+    draws, _ = sampling.sample(model, start, child_key(key, "draws"), **schedule)
+    return tuple(_chain_by_chain(layer) for layer in draws)
+
+
+def _chain_by_chain(draws: AnyArray) -> np.ndarray:
+    return np.swapaxes(np.asarray(draws), 0, 1).reshape(-1, draws.shape[-1]).astype(np.uint8)
+
+
+def _with_error(
+    parameters: ParameterList, means: np.ndarray, of: Of, convention: Convention
+) -> tuple[np.ndarray, np.ndarray]:
+    """Fisher information from drawn rows, and its standard error by the jackknife over 16 groups of chains."""
+    groups = np.arange(len(means)) * N_GROUPS // len(means)
+    sums = group_sums(parameters, means, groups, of, convention)
+    left_out = sums.information(1.0 - np.eye(N_GROUPS))
+    error = np.sqrt((N_GROUPS - 1) / N_GROUPS * ((left_out - left_out.mean(axis=0)) ** 2).sum(axis=0))
+    return sums.information(np.ones((1, N_GROUPS)))[0], error
+
+
+def _diagonal(matrix: FisherMatrix, parameters: ParameterList, convention: Convention) -> np.ndarray:
+    change = parameters.change(convention)
+    if convention != "+-1":
+        return change.diagonal() ** 2 * matrix.diagonal()
+    return np.asarray((change @ matrix.dense().astype(np.float64) * change.toarray()).sum(axis=1))
+
+
+def _deviations(recorded: GroupSums, key: PRNGKeyArray, n_bootstrap: int) -> np.ndarray:
+    """Deviations ``(n_bootstrap, parameters)`` of the recording's Fisher information in resamples of its blocks."""
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    n_blocks = len(recorded.counts)
+    weights = rng.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), size=n_bootstrap)
+    return recorded.information(weights) - recorded.information(np.ones((1, n_blocks)))
+
+
+def leading_eigenpairs(
+    matrix: FisherMatrix, parameters: ParameterList, convention: Convention, n_directions: int, key: PRNGKeyArray
+) -> tuple[Float[np.ndarray, " values"], Float[np.ndarray, "directions parameters"]]:
+    """Eigenvalues, largest first (all up to 2,000 parameters), and the leading unit eigenvectors, in a convention."""
+    change, n = parameters.change(convention), len(parameters.values)
+    if n <= _MOST_DENSE:
+        values, vectors = np.linalg.eigh(change @ matrix.dense().astype(np.float64) @ change.T)
+        values, vectors = values[::-1], vectors.T[::-1][:n_directions]
+    else:
+        start = np.asarray(jax.random.normal(key, (n,), jnp.float32)).astype(np.float64)
+        operator = LinearOperator((n, n), lambda x: change @ matrix.matvec(change.T @ x.ravel()), dtype=np.float64)
+        values, columns = eigsh(operator, n_directions, which="LA", v0=start, tol=1e-4)
+        values, vectors = values[::-1], columns.T[::-1]
+    largest = np.take_along_axis(vectors, abs(vectors).argmax(axis=1)[:, None], axis=1)
+    return values, vectors * np.sign(largest)
+
+
+def _parameter_table(
+    parameters: ParameterList,
+    convention: Convention,
+    information: np.ndarray,
+    error: np.ndarray,
+    resampled: np.ndarray,
+    vectors: np.ndarray,
+    quantiles: tuple[float, float],
+) -> pd.DataFrame:
+    names = np.array(parameters.unit_ids, dtype=object)
+    is_bias = parameters.first == parameters.second
+    low, high = np.maximum(np.quantile(resampled, quantiles, axis=0), 0.0)
+    table = pd.DataFrame(
+        {
+            "kind": np.where(is_bias, "bias", "coupling"),
+            "first_unit": names[parameters.first],
+            "second_unit": np.where(is_bias, "", names[parameters.second]),
+            "value": parameters.in_convention(convention),
+            "fisher_information": information,
+            "sampling_error": error,
+            "low": low,
+            "high": high,
+        }
+    )
+    table["rank"] = table.groupby("kind")["fisher_information"].rank(ascending=False, method="first").astype(int)
+    return table.assign(**{f"direction_{k + 1}": vector for k, vector in enumerate(vectors)})
+
+
+def _unit_table(
+    parameters: ParameterList,
+    rates: np.ndarray,
+    information: np.ndarray,
+    resampled: np.ndarray,
+    quantiles: tuple[float, float],
+) -> pd.DataFrame:
+    touching = parameters.shares().ceil()  # 1 for every parameter that touches the unit
+    biases = slice(parameters.n_couplings, None)
+    columns: dict[str, np.ndarray] = {
+        "unit": np.array(parameters.unit_ids, dtype=object),
+        "layer": parameters.layers,
+        "rate": rates.astype(np.float64),
+    }
+    for name, values, draws in (
+        ("bias_information", information[biases], resampled[:, biases]),
+        ("information", touching @ information, (touching @ resampled.T).T),
+    ):
+        low, high = np.maximum(np.quantile(draws, quantiles, axis=0), 0.0)
+        columns |= {name: values, f"{name}_low": low, f"{name}_high": high}
+    table = pd.DataFrame(columns)
+    table["rank"] = table["information"].rank(ascending=False, method="first").astype(int)
+    return table
+
+
+def _eigenvalue_table(
+    matrix: FisherMatrix,
+    parameters: ParameterList,
+    convention: Convention,
+    values: np.ndarray,
+    vectors: np.ndarray,
+    trace: float,
+) -> pd.DataFrame:
+    # The variance along u in the convention is that along A^T u in the matrix of 0/1 states.
+    directions = (parameters.change(convention).T @ vectors.T).T
+    errors = np.full(len(values), 0.0 if matrix.diagnostics is None else np.nan)
+    errors[: len(vectors)] = matrix.eigenvalue_errors(matrix.split(directions))
+    return pd.DataFrame(
+        {
+            "number": np.arange(1, len(values) + 1),
+            "eigenvalue": values,
+            "standard_error": errors,
+            "share": values / trace,
+        }
+    )
+
+
+def _loading_table(parameters: ParameterList, values: np.ndarray, vectors: np.ndarray) -> pd.DataFrame:
+    loadings = (parameters.shares() @ (vectors**2).T).T
+    n = parameters.n_units
+    return pd.DataFrame(
+        {
+            "direction": np.repeat(np.arange(1, len(vectors) + 1), n),
+            "eigenvalue": np.repeat(values[: len(vectors)], n),
+            "unit": np.tile(np.array(parameters.unit_ids, dtype=object), len(vectors)),
+            "layer": np.tile(parameters.layers, len(vectors)),
+            "loading": loadings.ravel(),
+            "bias_entry": vectors[:, parameters.n_couplings :].ravel(),
+        }
+    )

@@ -1,0 +1,371 @@
+"""The pairwise maximum-entropy model against plain sums over all states."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from functools import cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import secateur as sc
+from pairwise_brute_force import PAIRWISE_FAULTS, PairwiseBruteForce, small_model, with_pairwise_twins
+from secateur import pairwise
+from secateur.pairwise import PairwiseModel, fitting
+from secateur.pairwise.fisher import PairwiseLayout
+from statistical import GROUPED, assert_within_errors, judged
+
+KEY = jax.random.key(0)
+N_CHAINS = 2**16
+
+
+@pytest.fixture(scope="module")
+def model() -> PairwiseModel:
+    return small_model()
+
+
+@pytest.fixture(scope="module")
+def exact(model) -> PairwiseBruteForce:
+    return PairwiseBruteForce(model)
+
+
+@pytest.fixture(scope="module")
+def words(exact) -> np.ndarray:
+    return exact.words(4000)
+
+
+@cache
+def _draws(fault: str) -> np.ndarray:
+    """Independent rows, one from each chain, of the small model with a fault."""
+    model = PAIRWISE_FAULTS[fault](small_model())
+    start = pairwise.random_states(model, KEY, N_CHAINS)
+    return np.asarray(pairwise.gibbs(model, start, jax.random.key(1), 15))
+
+
+@pytest.mark.parametrize("n_units", [1, 2, 5, 6])
+def test_exact_answers_are_sums_over_all_states(n_units):
+    """Halves of unequal and of no units included."""
+    model = small_model(n_units)
+    exact = PairwiseBruteForce(model)
+    log_z = pairwise.log_partition(model)
+    assert log_z.estimate == pytest.approx(exact.log_z, rel=1e-12) and log_z.standard_error == 0
+    moments = pairwise.moments(model)
+    np.testing.assert_allclose(moments.coincidences[0], exact.coincidences, atol=1e-12)
+    np.testing.assert_allclose(moments.rates[0], exact.coincidences.diagonal(), atol=1e-12)
+    found = pairwise.log_probability(model, exact.states, log_z)
+    np.testing.assert_allclose(found, np.log(exact.probabilities), atol=1e-10)
+    np.testing.assert_allclose(-model.energy(jnp.asarray(exact.states, jnp.float32)), found + exact.log_z, atol=1e-5)
+
+
+def test_twenty_units_are_within_reach():
+    """Without couplings between the halves the sum factorises."""
+    halves = [small_model(10, seed) for seed in (1, 2)]
+    couplings = np.zeros((20, 20))
+    couplings[:10, :10], couplings[10:, 10:] = (half.couplings for half in halves)
+    joined = PairwiseModel(np.concatenate([half.biases for half in halves]), couplings)
+    expected = sum(pairwise.log_partition(half).estimate for half in halves)
+    assert pairwise.log_partition(joined).estimate == pytest.approx(expected, rel=1e-12)
+
+
+@with_pairwise_twins
+def test_gibbs_sampling(exact, fault):
+    rows = _draws(fault).astype(float)
+    errors = np.sqrt(exact.coincidences * (1 - exact.coincidences) / N_CHAINS)
+    with judged(fault):
+        assert_within_errors(rows.T @ rows / N_CHAINS, errors, exact.coincidences)
+
+
+def test_a_sweep_draws_every_unit_once_given_all_others(model):
+    """One sweep as a plain loop over units, with the same random numbers."""
+    start = pairwise.random_states(model, KEY, 7)
+    key = jax.random.split(jax.random.key(2), 1)[0]
+    uniforms = np.asarray(jax.random.uniform(key, (model.n_units, 7)))
+    states = np.asarray(start).copy()
+    for unit in range(model.n_units):
+        total = float(model.biases[unit]) + states @ np.asarray(model.couplings[:, unit])
+        states[:, unit] = uniforms[unit] < 1 / (1 + np.exp(-total))
+    np.testing.assert_array_equal(pairwise.gibbs(model, start, jax.random.key(2), 1), states)
+
+
+def test_sampling_reports_how_well_the_chains_mixed(model):
+    start = pairwise.random_states(model, KEY, 64)
+    draws, diagnostics = pairwise.sample(model, start, jax.random.key(1), n_draws=100, n_burn_in=50)
+    assert draws.shape == (100, 64, model.n_units)
+    assert (diagnostics.n_chains, diagnostics.n_draws) == (64, 100)
+    assert float(diagnostics.split_r_hat) < 1.05 and float(diagnostics.effective_sample_size) > 1000
+
+
+@with_pairwise_twins
+@pytest.mark.parametrize("base", ["own biases", "rates"])
+def test_annealed_log_partition(model, exact, fault, base):
+    rates = None if base == "own biases" else exact.coincidences.diagonal()
+    distorted = PAIRWISE_FAULTS[fault](model)
+    found = pairwise.log_partition(distorted, "ais", key=KEY, n_chains=4096, n_temperatures=30, base_rates=rates)
+    with judged(fault):
+        assert_within_errors(found.estimate, found.standard_error, exact.log_z, found.effective_sample_size - 1)
+    assert (found.n_chains, found.n_temperatures) == (4096, 30)
+
+
+def test_without_couplings_log_z_is_exact_at_any_size():
+    biases = np.linspace(-3, 3, 50)
+    found = pairwise.log_partition(PairwiseModel(biases, np.zeros((50, 50))))
+    assert found.estimate == pytest.approx(np.log1p(np.exp(biases)).sum(), rel=1e-6) and found.standard_error == 0
+
+
+def test_exact_fisher_information(model, exact):
+    found = pairwise.matrix(model, "exact")
+    covariance = exact.covariance()
+    np.testing.assert_allclose(found.dense(), covariance, atol=1e-12)
+    np.testing.assert_allclose(found.diagonal(), covariance.diagonal(), atol=1e-12)
+    direction = np.arange(1.0, 22.0)
+    np.testing.assert_allclose(found.matvec(direction), covariance @ direction, atol=1e-10)
+    assert found.diagnostics is None and not found.diagonal_errors().any()
+    values, vectors = found.top(3)
+    np.testing.assert_allclose(values, np.linalg.eigvalsh(covariance)[::-1][:3], atol=1e-12)
+    flat = found.flatten(vectors)
+    np.testing.assert_allclose(covariance @ flat.T, flat.T * values, atol=1e-10)
+    np.testing.assert_array_equal(vectors.weights[0], np.swapaxes(vectors.weights[0], 1, 2))
+    assert not found.eigenvalue_errors(vectors).any()
+    variance = pairwise.variance(model, "exact")
+    np.testing.assert_allclose(variance[0], exact.coincidences * (1 - exact.coincidences) * (1 - np.eye(6)), atol=1e-12)
+    np.testing.assert_allclose(variance.biases[0], covariance.diagonal()[-6:], atol=1e-12)
+
+
+@with_pairwise_twins
+def test_fisher_matrix_from_states(model, exact, fault):
+    """The diagonal and the variance along random directions, which takes every entry."""
+    found = pairwise.matrix(model, _draws(fault))
+    covariance = exact.covariance()
+    directions = np.random.default_rng(0).normal(size=(5, 21)).astype(np.float32)
+    along = [d @ found.matvec(d) for d in directions]
+    estimates = [found.diagonal(), np.array(along)]
+    errors = [found.diagonal_errors(), found.eigenvalue_errors(found.split(directions))]
+    with judged(fault):
+        assert_within_errors(
+            estimates,
+            errors,
+            [covariance.diagonal(), np.einsum("ki,ij,kj->k", directions, covariance, directions)],
+            GROUPED,
+        )
+    np.testing.assert_allclose(found.dense() @ directions[0], found.matvec(directions[0]), atol=1e-4)
+    variance = pairwise.variance(model, _draws("right"))
+    assert variance.diagnostics is not None and (np.asarray(variance.weight_errors[0])[np.triu_indices(6, 1)] > 0).all()
+
+
+def test_chunks_of_rows_give_the_same_matrix(model, words, monkeypatch):
+    whole = pairwise.matrix(model, words).dense()
+    monkeypatch.setattr(pairwise.fisher, "_CHUNK_ENTRIES", 21 * 999)
+    np.testing.assert_allclose(pairwise.matrix(model, words).dense(), whole, atol=1e-6)
+
+
+def test_layout_is_its_own_inverse():
+    layout, numbers = PairwiseLayout(4), np.arange(1.0, 11.0)
+    parameters = layout.split(numbers)
+    np.testing.assert_array_equal(parameters.weights[0][0], [0, 1, 2, 3])
+    np.testing.assert_array_equal(parameters.weights[0], parameters.weights[0].T)
+    np.testing.assert_array_equal(parameters.biases[0], [7, 8, 9, 10])
+    np.testing.assert_array_equal(layout.flatten(parameters), numbers)
+
+
+def _completed(words: np.ndarray) -> np.ndarray:
+    """Coincidence rates of words and one pseudo-word spread over all words."""
+    rows = words.astype(float)
+    evenly = 0.25 + 0.25 * np.eye(words.shape[1])
+    return (rows.T @ rows + evenly) / (len(rows) + 1)
+
+
+def test_exact_fit_has_the_moments_of_the_data(words):
+    """The likelihood is convex: equal moments are maximum likelihood."""
+    fitted, summary = pairwise.fit(words, KEY)
+    assert summary.method == "exact" and summary.largest_difference < 1e-6
+    np.testing.assert_allclose(PairwiseBruteForce(fitted).coincidences, _completed(words), atol=1e-6)
+    np.testing.assert_allclose(summary.target.coincidences[0], _completed(words), atol=1e-12)
+
+
+def test_penalised_fit_is_where_the_gradient_vanishes(words):
+    fitted, _ = pairwise.fit(words, KEY, l2=0.03)
+    gradient = _completed(words) - PairwiseBruteForce(fitted).coincidences - 0.03 * np.asarray(fitted.couplings)
+    np.testing.assert_allclose(gradient, 0, atol=1e-6)
+
+
+@pytest.mark.parametrize("n_units", [3, 6])
+def test_independent_model_in_closed_form(exact, n_units):
+    words = exact.words(37)[:, :n_units]
+    words[:, 0], words[:, 1] = 0, 1
+    fitted = pairwise.independent(words)
+    rates = (words.sum(axis=0) + 0.5) / 38
+    np.testing.assert_allclose(1 / (1 + np.exp(-np.asarray(fitted.biases))), rates, rtol=1e-6)
+    assert not fitted.couplings.any()
+    expected = (words * np.log(rates) + (1 - words) * np.log(1 - rates)).sum(axis=1)
+    found = pairwise.log_probability(fitted, words, pairwise.log_partition(fitted))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_silent_units_and_pairs_that_never_meet_stay_finite(words):
+    awkward = words.copy()
+    awkward[:, 0], awkward[:, 1] = 0, 1
+    awkward[awkward[:, 2] == 1, 3] = 0
+    fitted, summary = pairwise.fit(awkward, KEY)
+    assert np.isfinite(fitted.couplings).all() and summary.largest_difference < 1e-6
+    assert fitted.couplings[2, 3] < -3
+
+
+def test_pseudo_likelihood_and_its_gradient(words, model):
+    """Against a plain sum of log conditionals, and against automatic differentiation."""
+    rates = _completed(words).diagonal()
+    scale = fitting._Scale(*(jnp.asarray(a, jnp.float32) for a in (rates, np.sqrt(rates * (1 - rates)))))
+    z = (jnp.asarray(words, jnp.float32) - scale.rates[None, :]) / scale.deviations[None, :]
+    rng = np.random.default_rng(4)
+    upper = np.triu(rng.normal(0, 0.1, (6, 6)), 1)
+    slopes, couplings = (jnp.asarray(a, jnp.float32) for a in (rng.normal(0, 0.3, 6), upper + upper.T))
+    value, *gradients = fitting._negative_pseudo_likelihood(slopes, couplings, z, scale)
+    as_model = PairwiseModel(*scale.model_parameters(slopes, couplings))
+    total = np.asarray(as_model.total_input(jnp.asarray(words, jnp.float32)), float)
+    expected = -(words * total - np.log1p(np.exp(total))).sum(axis=1).mean()
+    assert float(value) == pytest.approx(expected, rel=1e-5)
+    automatic = jax.grad(lambda a, k: fitting._negative_pseudo_likelihood(a, k, z, scale)[0], (0, 1))(slopes, couplings)
+    np.testing.assert_allclose(gradients[0], automatic[0], atol=1e-5)
+    # Each coupling stands in both triangles: its derivative is the sum of both entries'.
+    off = 1 - np.eye(6)
+    np.testing.assert_allclose(gradients[1] * off, (automatic[1] + automatic[1].T) * off, atol=1e-5)
+
+
+@pytest.mark.parametrize("fault", ["right", "no ascent"])
+def test_stochastic_ascent_meets_the_moments_of_the_data(words, fault, monkeypatch):
+    """Even from the independent model. Summed exactly, they lie within the sampling error of 16 steps' chains.
+
+    The fit averages 250 steps of chains that persist, of which at least 16 are worth an independent one.
+    """
+    monkeypatch.setattr(fitting, "_maximise_pseudo_likelihood", lambda words, scale, l2: pairwise.independent(words))
+    n_steps = 500 if fault == "right" else 1
+    told = nullcontext() if fault == "right" else pytest.warns(UserWarning, match="the ascent has not converged")
+    with told:
+        fitted, summary = pairwise.fit(words, KEY, method="sampled", l2=0.0, n_steps=n_steps)
+    assert summary.method == "sampled" and summary.moments.diagnostics is not None
+    target = _completed(words)
+    errors = np.sqrt(target * (1 - target) / 2000 / 16)
+    with judged(fault):
+        assert_within_errors(PairwiseBruteForce(fitted).coincidences, errors, target)
+    if fault == "right":
+        maximum, _ = pairwise.fit(words, KEY)
+        np.testing.assert_allclose(fitted.couplings, maximum.couplings, atol=0.1)
+        np.testing.assert_array_equal(fitted.couplings, np.asarray(fitted.couplings).T)
+
+
+@pytest.mark.parametrize("newton", [True, False], ids=["Newton steps", "short steps"])
+def test_strong_correlations_do_not_make_the_ascent_diverge(newton, monkeypatch):
+    """Bursts of all units, for which the curvature is far from the identity; up to 99 units it is inverted."""
+    rng = np.random.default_rng(0)
+    bursts = np.where(rng.random((4000, 1)) < 0.05, 0.8, 0.03)
+    words = (rng.random((4000, 6)) < bursts).astype(np.uint8)
+    if not newton:
+        monkeypatch.setattr(fitting, "_MOST_NEWTON", 0)
+    fitted, summary = pairwise.fit(words, KEY, method="sampled", l2=0.0)
+    assert summary.misfit < fitting.TRUSTED_MISFIT
+    maximum, _ = pairwise.fit(words, KEY)
+    likelihoods = [pairwise.log_probability(m, words, pairwise.log_partition(m)).mean() for m in (fitted, maximum)]
+    assert likelihoods[1] - likelihoods[0] < (0.002 if newton else 0.01)
+
+
+def test_a_start_with_a_second_state_is_drawn_to_the_independent_model():
+    """Ten units that keep each other active once they are; the data know the silent state only."""
+    bursting = PairwiseModel(np.full(10, -6.0), 2.0 * (1 - np.eye(10)))
+    target = fitting._target(np.random.default_rng(0).random((4000, 10)) < 0.05)
+    found = fitting._without_bursts(bursting, target, KEY)
+    assert 0 <= float(found.couplings[0, 1]) < 1.0
+    quiet = PairwiseModel(np.full(10, -3.0), 0.1 * (1 - np.eye(10)))
+    np.testing.assert_array_equal(fitting._without_bursts(quiet, target, KEY).couplings, quiet.couplings)
+
+
+def test_a_fit_that_did_not_converge_warns(words, monkeypatch):
+    monkeypatch.setattr(fitting, "_maximise_pseudo_likelihood", lambda words, scale, l2: small_model(seed=5))
+    message = r"differ from those of the data by \d+\.\d standard errors .* fit with more than n_steps=1$"
+    with pytest.warns(UserWarning, match=message):
+        pairwise.fit(words, KEY, method="sampled", l2=0.0, n_steps=1)
+
+
+def test_newton_steps_are_the_inverse_covariance_of_standardised_statistics(words, monkeypatch):
+    rates = _completed(words).diagonal()
+    scale = fitting._Scale(rates, np.sqrt(rates * (1 - rates)))
+    z = (words - scale.rates) / scale.deviations
+    first, second = np.triu_indices(6, 1)
+    curvature = np.cov(np.hstack([z[:, first] * z[:, second], z]).T, bias=True)
+    penalty = np.append(0.01 / (scale.deviations[first] * scale.deviations[second]) ** 2, np.zeros(6))
+    newton = np.asarray(fitting._newton_steps(words, scale, 0.01, KEY))
+    np.testing.assert_allclose(newton @ (curvature + np.diag(penalty + fitting._RIDGE)), np.eye(21), atol=1e-4)
+    monkeypatch.setattr(fitting, "_MOST_NEWTON", 0)
+    short = np.asarray(fitting._newton_steps(words, scale, 0.01, KEY))
+    np.testing.assert_allclose(1 / short - penalty, np.linalg.eigvalsh(curvature)[-1], rtol=0.02)
+
+
+def test_pseudo_likelihood_starts_near_maximum_likelihood(words):
+    rates = _completed(words).diagonal()
+    start = fitting._maximise_pseudo_likelihood(words, fitting._Scale(rates, np.sqrt(rates * (1 - rates))), 0.0)
+    maximum, _ = pairwise.fit(words, KEY)
+    np.testing.assert_allclose(start.couplings, maximum.couplings, atol=0.1)
+    np.testing.assert_allclose(start.biases, maximum.biases, atol=0.1)
+
+
+def test_equal_keys_give_equal_sampled_fits(words):
+    first, second = (pairwise.fit(words, KEY, method="sampled")[0] for _ in range(2))
+    np.testing.assert_array_equal(first.couplings, second.couplings)
+
+
+@given(st.lists(st.floats(-3, 3, width=32), min_size=1, max_size=5), st.integers(0, 31))
+def test_energy_of_independent_units_is_the_sum_of_their_biases(biases, number):
+    n_units = len(biases)
+    state = (number >> np.arange(n_units)) & 1
+    independent = PairwiseModel(biases, np.zeros((n_units, n_units)))
+    found = pairwise.log_probability(independent, state[None, :], 0.0)
+    assert found[0] == pytest.approx(float(state @ np.asarray(biases)), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("biases", "couplings", "message"),
+    [
+        ([0.0, 0.0], np.zeros((3, 3)), r"biases must have shape \(units,\) and .* got \(2,\) and \(3, 3\)"),
+        ([0.0, np.nan], np.zeros((2, 2)), "biases and couplings must be finite, got NaN or infinity"),
+        ([0.0, 0.0], np.eye(2), "couplings must be symmetric with a zero diagonal; give J"),
+        ([0.0, 0.0], np.array([[0, 1], [0, 0]]), "couplings must be symmetric with a zero diagonal; give J"),
+    ],
+)
+def test_models_that_are_none_are_refused(biases, couplings, message):
+    with pytest.raises(ValueError, match=message):
+        PairwiseModel(biases, couplings)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_bad_input_is_refused(model, words):
+    large = PairwiseModel(np.zeros(21), np.ones((21, 21)) - np.eye(21))
+    many = np.zeros((4, 21), np.uint8)
+    guess: Any = "guess"
+    cases = [
+        (lambda: pairwise.fit(words[:, 0], KEY), r"states must be a matrix \(bins, units\) .* got shape \(4000,\)"),
+        (lambda: pairwise.fit(words * 3, KEY), "states must be 0 or 1, got 3; clip counts to 1 first"),
+        (lambda: pairwise.fit(words[:, :1], KEY), "at least two units for a pairwise model, got 1; use independent"),
+        (
+            lambda: pairwise.fit(many, KEY, method="exact"),
+            "exact fit needs a pairwise model of at most 20 units, .* has 21",
+        ),
+        (lambda: pairwise.log_probability(model, words[:, :4], 0.0), "must have the 6 units of the model, got 4"),
+        (lambda: pairwise.log_partition(large), "exact log_partition needs .* at most 20 units, this one has 21"),
+        (lambda: pairwise.moments(large), "exact moments needs a pairwise model of at most 20 units"),
+        (lambda: pairwise.matrix(large, "exact"), "exact moments needs a pairwise model of at most 20 units"),
+        (lambda: pairwise.matrix(model, "exakt"), r"source must be 'exact' or states \(rows, units\), got 'exakt'"),
+        (lambda: pairwise.log_partition(model, guess), "method must be 'exact' or 'ais', got 'guess'"),
+        (lambda: pairwise.log_partition(model, "ais"), r"method='ais' needs key, e.g. key=jax.random.key\(0\)"),
+        (lambda: pairwise.log_partition(model, "ais", key=KEY, n_chains=1), "must be at least 2, got 1 and 2000"),
+    ]
+    for call, message in cases:
+        with pytest.raises(ValueError, match=message):
+            call()
+
+
+def test_it_is_reached_from_the_package():
+    assert sc.pairwise.fit is pairwise.fit
+    assert small_model(5).n_parameters == 15
