@@ -71,3 +71,14 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
 def test_a_change_without_equals_is_refused():
     with pytest.raises(ValueError, match=r"expected key=value, e\.g\. training\.n_epochs=3, got 'seed'"):
         parse_change("seed")
+
+
+def test_a_size_like_another_changes_only_what_it_names(tmp_path):
+    paper, first = (load_config("digits", size).model_dump() for size in ("paper", "first-version"))
+    assert first.pop("pruning")["fraction"] == (0.1, 0.1) and paper.pop("pruning")["fraction"] == (0.1, 0.25)
+    assert first.pop("size") == "first-version" and paper.pop("size") == "paper"
+    assert first == paper
+    path = tmp_path / "study.toml"
+    path.write_text('kind = "digits"\n[sizes.a]\nlike = "b"\n[sizes.c]\n')
+    with pytest.raises(ValueError, match=r"size 'a' must be like a size that stands for itself, got 'b'"):
+        load_config(path)

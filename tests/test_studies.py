@@ -5,8 +5,9 @@ import pytest
 import xarray as xr
 
 import secateur as sc
+from secateur.datasets import handwritten_digits
 from secateur.pruning import criteria, number_to_remove
-from secateur.studies import StudyFolder, load_config
+from secateur.studies import StudyFolder, digits, load_config
 from secateur.studies.progress import Silent
 from study_settings import TINY
 
@@ -89,6 +90,50 @@ def test_the_resolved_settings_run_again_with_the_same_numbers(finished, tmp_pat
     folder, results, _ = finished
     again = sc.studies.run(load_config(folder.path / "study.toml"), tmp_path / "again")
     xr.testing.assert_identical(results, again)
+
+
+def test_trials_one_after_another_are_those_of_one_batch(finished, tmp_path):
+    """Equal but for the rounding of batched products, which random choices can blow up after the first round."""
+    _, together, _ = finished
+    settings = TINY | {"trials_at_once": 1, "rounds": 1, "criteria": ["random"]}
+    apart = sc.studies.run(load_config("digits", "quick", settings), tmp_path / "apart")
+    here = {"criterion": ["random"], "round": [0, 1]}
+    for name in ("n_synapses", "n_units", "machine_bytes", "pixel_error"):
+        expected = together[name].sel({d: v for d, v in here.items() if d in together[name].dims})
+        np.testing.assert_array_equal(apart[name], expected, err_msg=name)
+    np.testing.assert_allclose(apart.test_error, together.test_error.sel(here), atol=0.05)
+    facts = StudyFolder.open(tmp_path / "apart").provenance
+    assert list(facts["seconds_by_trials"]) == ["trial 1", "trial 2"]
+    assert facts["seconds_by_trials"]["trial 2"].keys() == {"first training", "random"}
+
+
+def test_a_study_of_mnist_shrinks_its_arrays(tmp_path, monkeypatch):
+    """The reader is replaced by one that gives the small digits; everything else is the study of MNIST."""
+    asked = []
+
+    def small(folder, side):
+        asked.append((folder.name, side))
+        return handwritten_digits(0)
+
+    monkeypatch.setattr(digits, "read_mnist", small)
+    monkeypatch.setattr(digits, "data_folder", lambda name, data_dir: tmp_path / name)
+    settings = TINY | {"trials": 1, "trials_at_once": 1, "criteria": ["random-units"], "pruning.fraction": 0.6}
+    settings |= {"importance.start": "data", "pruning.shrink_at": 0.1, "model.hidden": [64, 130]}
+    results = sc.studies.run(load_config("digits", "paper", settings), tmp_path / "out")
+    assert asked == [("mnist", 20)]
+    left = results.isel(trial=0, criterion=0)
+    assert left.n_units.values[-1, 2] < 64 < left.n_units.values[0, 2]
+    assert (np.diff(left.machine_bytes) < 0).all()
+    assert np.isfinite(left.test_error).all() and np.isfinite(left.log_likelihood_bound_reverse).all()
+    sizes = [row["layer_sizes"] for row in StudyFolder.open(tmp_path / "out").provenance["gibbs_sweeps"]]
+    assert sizes == [[64, 64, 130], left.n_units.values[-1].astype(int).tolist()]
+
+
+def test_missing_mnist_is_told_in_one_sentence_and_writes_nothing(tmp_path):
+    config = load_config("digits", "paper", {"data.data_dir": str(tmp_path)})
+    with pytest.raises(OSError, match=r"(?i)mnist.* fetch mnist"):
+        sc.studies.run(config, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_an_existing_folder_is_not_overwritten_unasked(finished):

@@ -78,9 +78,17 @@ def run_study(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="Folder of a finished study.")]) -> None:
-    """Draw the figures and write the report of a finished study again."""
-    _report(folder)
+def report(folder: Annotated[Path, typer.Argument(help="Folder of a finished study or a fitted recording.")]) -> None:
+    """Draw the figures and write the report of a finished study or a fitted recording."""
+    from secateur.recordings.folder import RecordingFolder, is_recording
+
+    if not is_recording(folder):
+        _report(folder)
+        return
+    from secateur.report.recordings import write_recording_report
+
+    found = RecordingFolder.open(folder)
+    typer.echo(f"report: {write_recording_report(found.path, found.results, found.provenance)}")
 
 
 @app.command()

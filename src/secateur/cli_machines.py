@@ -24,6 +24,7 @@ from secateur.cli_options import (
     rounds_after,
     rows_for,
 )
+from secateur.cli_recordings import fit_words
 
 if TYPE_CHECKING:
     from secateur.files import MachineFile
@@ -57,16 +58,41 @@ def register(app: typer.Typer) -> None:
 
 
 def fit(
-    rows: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="0/1 rows: .npy, .npz, .csv or .txt.")],
-    out: Annotated[Path, typer.Option(help="File for the machine (.safetensors).")],
-    hidden: Annotated[str, typer.Option(help="Units of each hidden layer, separated by commas.")] = "100",
-    epochs: Annotated[int, typer.Option(min=1, help="Passes through the rows.")] = 30,
+    rows: Annotated[
+        Path,
+        typer.Argument(exists=True, dir_okay=False, help="Words, or 0/1 rows (.npy, .npz, .csv, .txt)."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for a fitted recording; file for a machine (.safetensors).")],
+    hidden: Annotated[
+        str | None, typer.Option(help="Units of each hidden layer, separated by commas. [default: words 20, rows 100]")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes through the rows. [default: rows 30, words as many as needed]")
+    ] = None,
+    choose_hidden: Annotated[
+        str | None,
+        typer.Option(help="Words: numbers of hidden units to choose from, e.g. 5,10,20."),
+    ] = None,
+    folds: Annotated[int | None, typer.Option(min=2, help="Words: folds of whole epochs, one held out.")] = None,
     binarize: Binarize = None,
     change: Change = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Train a machine on rows of 0 and 1; --set takes parameters of BoltzmannMachine, e.g. learning_rate=[0.1,0.01]."""
+    """Fit models to the words of a recording, into a folder; or train one machine on rows of 0 and 1, into a file.
+
+    --set takes parameters of BoltzmannMachine for rows, e.g. learning_rate=[0.1,0.01], settings of training for words.
+    """
+    from secateur.recordings.words import is_words_file
+
+    if is_words_file(rows) and out.suffix != MACHINE_SUFFIX:
+        if binarize is not None:
+            raise ValueError("--binarize is for rows; words are 0 and 1 already")
+        fit_words(rows, out, hidden, choose_hidden, epochs, folds or 5, change, seed, overwrite)
+        return
+    if choose_hidden is not None or folds is not None:
+        raise ValueError("--choose-hidden and --folds need a file of words ('secateur words') and a folder as --out")
+    hidden, epochs = hidden or "100", epochs or 30
     check_out(out, overwrite, MACHINE_SUFFIX)
     from secateur.estimator import BoltzmannMachine
     from secateur.files import save_machine

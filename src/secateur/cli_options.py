@@ -40,7 +40,7 @@ def importance_from(
         return "exact"
     if source is None and not given and enumeration.can_be_enumerated(machine.layer_sizes):
         return "exact"
-    return _settings(ImportanceSampling, given)
+    return checked_settings(ImportanceSampling, given)
 
 
 def retraining_from(data: Path | None, epochs: int, change: list[str] | None) -> TrainingSettings | None:
@@ -54,10 +54,10 @@ def retraining_from(data: Path | None, epochs: int, change: list[str] | None) ->
         if change:
             raise ValueError("--set changes how retraining goes; give --data and --retrain-epochs with it")
         return None
-    return _settings(TrainingSettings, dict(parse_change(text) for text in change or []) | {"n_epochs": epochs})
+    return checked_settings(TrainingSettings, dict(parse_change(text) for text in change or []) | {"n_epochs": epochs})
 
 
-def _settings(kind: Any, given: dict[str, Any]) -> Any:
+def checked_settings(kind: Any, given: dict[str, Any]) -> Any:
     """Checked settings; what is wrong is told in one line."""
     from pydantic import ValidationError
 

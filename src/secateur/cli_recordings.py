@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from secateur.cli_options import checked_settings, numbers_from
+
 
 def words(
     source: Annotated[Path, typer.Argument(help="Recording: .npz, .npy, text, MATLAB, NWB or HDF5 file.")],
@@ -58,6 +60,50 @@ def words(
     found.save(out)
     typer.echo(str(found))
     typer.echo(f"words: {out}")
+
+
+def fit_words(
+    words: Path,
+    out: Path,
+    hidden: str | None,
+    choose_hidden: str | None,
+    epochs: int | None,
+    folds: int,
+    change: list[str] | None,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Fit models to a file of words and tell what came out; the part of ``secateur fit`` that is for recordings."""
+    if hidden is not None and choose_hidden is not None:
+        raise ValueError("--hidden and --choose-hidden exclude each other; give one of them")
+    from secateur.recordings.fitting import default_settings
+    from secateur.recordings.folder import fit_recording
+    from secateur.recordings.words import load_words
+    from secateur.studies.config import parse_change
+    from secateur.terminal import watch
+    from secateur.training import TrainingSettings
+
+    training = None
+    if change or epochs is not None:
+        given = dict(parse_change(text) for text in change or []) | ({} if epochs is None else {"n_epochs": epochs})
+        settings = default_settings(len(load_words(words).states)).model_dump() | given
+        training = checked_settings(TrainingSettings, settings)
+    layers = None if hidden is None else tuple(numbers_from("--hidden", hidden, int))
+    with watch() as progress:
+        found = fit_recording(
+            words,
+            out,
+            seed=seed,
+            n_hidden=layers[0] if layers and len(layers) == 1 else layers,
+            choose_hidden=None if choose_hidden is None else numbers_from("--choose-hidden", choose_hidden, int),
+            n_folds=folds,
+            training=training,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    for sentence in found.results.attrs["findings"]:
+        typer.echo(sentence)
+    typer.echo(f"recording: {out}; 'secateur report {out}' draws it")
 
 
 def _epoch(text: str) -> tuple[float, float]:

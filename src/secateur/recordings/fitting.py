@@ -149,6 +149,7 @@ def compare(
     n_bootstrap: int = 1000,
     level: float = 0.95,
     on_fit: Callable[[str, int], None] | None = None,
+    on_model: Callable[[str, int, Model], None] | None = None,
 ) -> Comparison:
     """Held-out log-likelihood, per bin and per spike, of the independent model, the pairwise model and a machine.
 
@@ -171,6 +172,8 @@ def compare(
         Resamples, and coverage of the intervals.
     on_fit
         Called with the name of a model and the fold before each fit.
+    on_model
+        Called with the name, the fold and the model after each fit.
 
     Raises
     ------
@@ -187,6 +190,8 @@ def compare(
     for fold in chosen:
         test = split.held_out(fold)
         for name, model in _fitted(words[~test], child_key(key, "fit", fold), n_hidden, settings, fold, on_fit):
+            if on_model is not None:
+                on_model(name, fold, model)
             log_z = log_partition(model, child_key(key, "log_partition", name, fold), _smoothed_rates(words[~test]))
             values = log_probability(model, words[test], log_z)
             log_zs[name, fold] = log_z

@@ -117,6 +117,17 @@ class Words:
         write_atomically(path, lambda temporary: np.savez_compressed(temporary, allow_pickle=False, **arrays))
 
 
+def is_words_file(path: str | os.PathLike[str]) -> bool:
+    """Whether a file says of itself that it holds words of secateur; whether they are sound only reading tells."""
+    if Path(path).suffix != ".npz" or not zipfile.is_zipfile(path):
+        return False
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return "format" in file.files and str(file["format"]) == WORDS_FORMAT
+    except (ValueError, EOFError, OSError, zlib.error):
+        return False
+
+
 def load_words(path: str | os.PathLike[str]) -> Words:
     """Read words written by :meth:`Words.save`.
 

@@ -128,17 +128,24 @@ class StudyFolder:
 
 def describe_run(config: StudyConfig) -> dict[str, Any]:
     """Versions, seed, hardware, commit and start time of a run that begins now."""
-    packages = ("jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "scikit-learn", "xarray", "safetensors")
     return {
         "study": config.name,
         "size": config.size,
         "seed": config.seed,
+        **describe_versions(),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def describe_versions() -> dict[str, Any]:
+    """Versions, commit and hardware."""
+    packages = ("jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "scikit-learn", "xarray", "safetensors")
+    return {
         "secateur": __version__,
         "commit": _commit(),
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in packages},
         "machine": {"system": platform.system(), "architecture": platform.machine(), "cpus": os.cpu_count()},
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 

@@ -1,0 +1,202 @@
+"""The folder of a fitted recording: settings, provenance, results, models and tables; everything written atomically."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tomllib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import tomli_w
+import xarray as xr
+
+from secateur.files import save_machine, write_atomically
+from secateur.recordings.analysis import Analysis, analyse
+from secateur.recordings.words import load_words
+from secateur.studies.progress import Progress, Silent, Stopwatch
+from secateur.studies.store import describe_versions
+from secateur.training import TrainingSettings
+
+SETTINGS = "recording.toml"
+STEPS = 8
+"""About so many steps are told while a recording is fitted."""
+
+
+class RecordingFolder:
+    """Files of one fitted recording: ``recording.toml``, ``provenance.json``, ``results.nc``, ``words.npz``,
+    ``machines/``, ``tables/``, ``figures/``, ``report.html``.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> RecordingFolder:
+        """Folder of a recording fitted earlier.
+
+        Raises
+        ------
+        ValueError
+            If there is none in it.
+        """
+        folder = cls(path)
+        for name in (SETTINGS, "results.nc", "provenance.json"):
+            if not (folder.path / name).is_file():
+                raise ValueError(
+                    f"{str(path)!r} holds no fitted recording ({name} is missing); make it with 'secateur fit'"
+                )
+        return folder
+
+    @property
+    def results(self) -> xr.Dataset:
+        """The results (:mod:`secateur.recordings.analysis`), loaded into memory."""
+        with xr.open_dataset(self.path / "results.nc", engine="h5netcdf") as dataset:
+            return dataset.load()
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Versions, seed, hardware, commit, times and the checksum of the words."""
+        return json.loads((self.path / "provenance.json").read_text("utf-8"))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the recording was fitted with."""
+        return tomllib.loads((self.path / SETTINGS).read_text("utf-8"))
+
+
+def is_recording(path: str | os.PathLike[str]) -> bool:
+    """Whether a folder is that of a fitted recording."""
+    return (Path(path) / SETTINGS).is_file()
+
+
+def fit_recording(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    seed: int = 0,
+    n_hidden: int | Sequence[int] | None = None,
+    choose_hidden: Sequence[int] | None = None,
+    n_folds: int = 5,
+    training: TrainingSettings | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Analysis:
+    """Fit models to a file of words and write a folder with all that came out.
+
+    Parameters
+    ----------
+    source
+        Words file (:meth:`secateur.recordings.words.Words.save`).
+    out
+        Folder to make.
+    seed
+        Seed of all random numbers.
+    n_hidden, choose_hidden, n_folds, training
+        See :func:`secateur.recordings.analysis.analyse`.
+    overwrite
+        Replace a recording fitted earlier in that folder.
+    progress
+        Told what is done; counts steps.
+
+    Raises
+    ------
+    ValueError
+        If the words cannot be fitted or the folder is taken; then nothing has been written.
+    """
+    folder = RecordingFolder(out)
+    _check_free(folder.path, overwrite)
+    words = load_words(source)
+    progress, clock = progress or Silent(), Stopwatch()
+    progress.start(STEPS)
+
+    def say(what: str) -> None:
+        progress.describe(what)
+        progress.advance()
+
+    with clock.compilations():
+        analysis = analyse(
+            words,
+            jax.random.key(seed),
+            n_hidden=n_hidden,
+            choose_hidden=choose_hidden,
+            n_folds=n_folds,
+            settings=training,
+            on_step=say,
+        )
+    if folder.path.exists():
+        _clear(folder.path)
+    settings = {
+        "words": Path(source).name,
+        "seed": seed,
+        "hidden": list(analysis.machine.layer_sizes[1:]),
+        "choose_hidden": None if choose_hidden is None else list(choose_hidden),
+        "folds": n_folds,
+        "training": None if training is None else training.model_dump(mode="json", exclude_none=True),
+    }
+    facts = {
+        **describe_versions(),
+        "seed": seed,
+        "words": {"file": Path(source).name, "sha256": hashlib.sha256(Path(source).read_bytes()).hexdigest()},
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "total_seconds": round(clock.total, 2),
+        "compile_seconds": round(clock.compile_seconds, 2),
+        "n_compilations": clock.n_compilations,
+    }
+    _write(folder.path, analysis, {name: value for name, value in settings.items() if value is not None}, facts)
+    words.save(folder.path / "words.npz")
+    return analysis
+
+
+def _write(path: Path, analysis: Analysis, settings: dict[str, Any], facts: dict[str, Any]) -> None:
+    name = analysis.results.attrs["machine"]
+    lineage = {"fitted_to": settings["words"], "seed": settings["seed"], "hidden": settings["hidden"]}
+    save_machine(analysis.machine, path / "machines" / f"{name}.safetensors", lineage)
+    for which, stiff in analysis.stiffness.items():
+        stiff.save_csv(path / "tables" / (name if which == "machine" else which))
+    tables = {
+        "held-out": analysis.comparison.table,
+        "held-out-epochs": analysis.comparison.per_epoch,
+        "ranking-stability": analysis.stability.table,
+        "hidden-units": analysis.choice,
+    }
+    for table, content in tables.items():
+        if content is not None:
+            write_atomically(path / "tables" / f"{table}.csv", partial(content.to_csv, index=False))
+    encoding = {variable: {"zlib": True, "complevel": 4} for variable in analysis.results.data_vars}
+    write_atomically(path / "results.nc", lambda t: analysis.results.to_netcdf(t, engine="h5netcdf", encoding=encoding))
+    write_atomically(path / "provenance.json", lambda t: t.write_text(json.dumps(facts, indent=2) + "\n", "utf-8"))
+    # Last, because a folder with settings is taken for a whole one.
+    write_atomically(path / SETTINGS, lambda t: t.write_text(tomli_w.dumps(settings), "utf-8"))
+
+
+def _check_free(path: Path, overwrite: bool) -> None:
+    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
+        return
+    if not overwrite:
+        raise ValueError(f"{str(path)!r} exists already; choose another folder or say --overwrite")
+    if not is_recording(path):
+        raise ValueError(
+            f"{str(path)!r} is not the folder of a fitted recording, so it is not overwritten; choose another"
+        )
+
+
+def _clear(path: Path) -> None:
+    for entry in (
+        SETTINGS,
+        "results.nc",
+        "provenance.json",
+        "report.html",
+        "words.npz",
+        "machines",
+        "tables",
+        "figures",
+    ):
+        found = path / entry
+        shutil.rmtree(found) if found.is_dir() else found.unlink(missing_ok=True)
