@@ -88,7 +88,7 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of a finished stu
     from secateur.report.recordings import write_recording_report
 
     found = RecordingFolder.open(folder)
-    typer.echo(f"report: {write_recording_report(found.path, found.results, found.provenance)}")
+    typer.echo(f"report: {write_recording_report(found.path, found.results, found.provenance, found.settings)}")
 
 
 @app.command()

@@ -16,7 +16,7 @@ from secateur.figures.style import RC, RULE_STYLES, RuleStyle, rule_styles
 from secateur.files import write_atomically
 from secateur.studies.store import StudyFolder
 
-__all__ = ["RULE_STYLES", "Caption", "RuleStyle", "draw_all", "rule_styles"]
+__all__ = ["RULE_STYLES", "Caption", "RuleStyle", "draw_all", "rule_styles", "save"]
 
 
 class Caption(NamedTuple):
@@ -46,7 +46,7 @@ def draw_all(folder: StudyFolder) -> dict[str, Caption]:
     with matplotlib_style.context(["default", RC]):
         for name, draw in figures.items():
             drawing = draw()
-            _save(drawing, folder.path / "figures" / name)
+            save(drawing, folder.path / "figures" / name)
             captions[name] = Caption(drawing.title, drawing.caption)
     return captions
 
@@ -97,7 +97,8 @@ def _patches_figures(results: xr.Dataset, folder: StudyFolder) -> dict[str, Call
     }
 
 
-def _save(drawing: Drawing, path: Path) -> None:
+def save(drawing: Drawing, path: Path) -> None:
+    """Write a figure as PNG and as PDF."""
     write_atomically(path.with_name(f"{path.name}.png"), lambda t: drawing.figure.savefig(t))
     drawing.figure.set_layout_engine("none")  # the layout found for the PNG file holds for the PDF file
     # Without a date equal results give equal files.

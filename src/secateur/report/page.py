@@ -51,18 +51,10 @@ def write_report(folder: StudyFolder) -> Path:
     """
     captions = draw_all(folder)
     figures = {
-        name: {"title": caption.title, "text": caption.text, "source": _embedded(folder.path / "figures" / name)}
+        name: {"title": caption.title, "text": caption.text, "source": embedded(folder.path / "figures" / name)}
         for name, caption in captions.items()
     }
-    # Undefined names are errors; everything is escaped, for names and texts come from users.
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("secateur.report", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    template = environment.get_template(f"{folder.config.kind}.html.jinja")
+    template = environment().get_template(f"{folder.config.kind}.html.jinja")
     page = template.render(
         figures=figures, **_content(folder), **_CONTENT[folder.config.kind](folder.results, folder.config)
     )
@@ -71,7 +63,19 @@ def write_report(folder: StudyFolder) -> Path:
     return path
 
 
-def _embedded(path: Path) -> str:
+def environment() -> jinja2.Environment:
+    """Templates of pages: undefined names are errors; everything is escaped, for names and texts come from users."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("secateur.report", "."),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def embedded(path: Path) -> str:
+    """A PNG file, named without its ending, as the source of an image."""
     return "data:image/png;base64," + base64.b64encode(path.with_name(f"{path.name}.png").read_bytes()).decode("ascii")
 
 
@@ -81,7 +85,7 @@ def _content(folder: StudyFolder) -> dict[str, Any]:
     return {
         "config": config,
         "facts": facts,
-        "finished": _finished(facts),
+        "finished": finished(facts),
         "n_trials": results.sizes["trial"],
         "error_bars": has_error_bars(results),
         "trust_rows": _trust_rows(results),
@@ -94,7 +98,8 @@ def _content(folder: StudyFolder) -> dict[str, Any]:
     }
 
 
-def _finished(facts: dict[str, Any]) -> str | None:
+def finished(facts: dict[str, Any]) -> str | None:
+    """When a run ended, in words."""
     if "finished" not in facts:
         return None
     return datetime.fromisoformat(facts["finished"]).strftime("%d %B %Y, %H:%M %Z")

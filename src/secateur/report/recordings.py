@@ -1,0 +1,103 @@
+"""The report of a fitted recording: one self-contained page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from secateur.figures.recordings import draw_recording
+from secateur.files import write_atomically
+from secateur.report.page import embedded, environment, finished
+
+GROUPS = {
+    "predict": (
+        "held-out-likelihood",
+        "rates",
+        "correlations",
+        "triplet-correlations",
+        "population-count",
+        "rank-frequency",
+        "specific-heat",
+    ),
+    "stiff": (
+        "stiffness-of-units",
+        "coupling-map",
+        "fisher-spectrum",
+        "loadings",
+        "ranking-stability",
+    ),
+    "hidden": ("assemblies",),
+}
+"""Figures of each part of the page."""
+
+_FILES = (
+    ("recording.toml", "settings of this fit"),
+    ("provenance.json", "versions, seed, computer, times, checksum of the words"),
+    ("results.nc", "everything that is drawn here (netCDF)"),
+    ("words.npz", "the words"),
+    ("machines/", "the machine (safetensors): secateur info, prune, sample and fisher read it"),
+    ("tables/", "Fisher information of every unit and coupling, held-out likelihoods, stability (CSV)"),
+    ("figures/", "the figures of this page as PNG and PDF"),
+)
+
+
+def write_recording_report(folder: Path, results: xr.Dataset, facts: dict[str, Any], settings: dict[str, Any]) -> Path:
+    """Draw the figures of a fitted recording and write ``report.html`` from its stored results.
+
+    Parameters
+    ----------
+    folder
+        The recording's folder.
+    results, facts, settings
+        Its results, provenance and settings (:class:`secateur.recordings.folder.RecordingFolder`).
+
+    Returns
+    -------
+    pathlib.Path
+        The page: one file with everything in it.
+
+    Raises
+    ------
+    OSError
+        If the folder cannot be written.
+    """
+    captions = draw_recording(results, folder)
+    figures = {
+        name: {"title": caption.title, "text": caption.text, "source": embedded(folder / "figures" / name)}
+        for name, caption in captions.items()
+    }
+    found = _sentences(results, "findings")
+    every = [s for kind in ("comparison", "stiffness", "stability") for s in _sentences(results, f"{kind}_sentences")]
+    page = (
+        environment()
+        .get_template("recording.html.jinja")
+        .render(
+            attrs=results.attrs,
+            facts=facts,
+            finished=finished(facts),
+            findings=found,
+            summary=str(results.attrs["summary"]).splitlines(),
+            trust=[s for s in every if s not in found],
+            figures=figures,
+            groups=GROUPS,
+            command=_command(settings),
+            files=_FILES,
+        )
+    )
+    path = folder / "report.html"
+    write_atomically(path, lambda t: t.write_text(page, "utf-8"))
+    return path
+
+
+def _sentences(results: xr.Dataset, name: str) -> list[str]:
+    """Sentences of an attribute; a single one is stored as a plain text."""
+    return [str(sentence) for sentence in np.atleast_1d(results.attrs[name])]
+
+
+def _command(settings: dict[str, Any]) -> str:
+    """The command that repeats the fit; settings of training other than the default are in ``recording.toml``."""
+    hidden = ",".join(str(n) for n in settings["hidden"])
+    return f"secateur fit words.npz --hidden {hidden} --folds {settings['folds']} --seed {settings['seed']} --out again"
