@@ -84,8 +84,8 @@ def fit_classifier(
     n_rows = len(labels)
     batch = min(_BATCH_ROWS, n_rows)
     n_epochs = max(_EPOCHS, -(-_LEAST_UPDATES * batch // n_rows))
-    labels = jnp.asarray(labels, dtype=jnp.int32)
-    return _fit_classifier(features, labels, key, int(labels.max()) + 1, batch, n_epochs)
+    classes = jnp.asarray(labels, dtype=jnp.int32)
+    return _fit_classifier(features, classes, key, int(classes.max()) + 1, batch, n_epochs)
 
 
 @partial(jax.jit, static_argnames=("n_classes", "batch", "n_epochs"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -32,24 +33,9 @@ def draw_recording(results: xr.Dataset, folder: Path) -> dict[str, Caption]:
     dict
         Title and caption by the file's name without ending, in the order of the report.
     """
-    figures: dict[str, Callable[[xr.Dataset], Drawing]] = {
-        "held-out-likelihood": held_out_likelihood,
-        "rates": partial(model_against_data, name="rate"),
-        "correlations": partial(model_against_data, name="correlation"),
-        "triplet-correlations": partial(model_against_data, name="triplet_correlation"),
-        "population-count": population_count,
-        "rank-frequency": rank_frequency,
-        "fisher-spectrum": spectrum,
-        "stiffness-of-units": units,
-        "coupling-map": coupling_map,
-        "loadings": loadings,
-        "ranking-stability": ranking_stability,
-        "assemblies": assemblies,
-        "specific-heat": specific_heat,
-    }
     captions = {}
     with matplotlib_style.context(["default", RC]):
-        for name, draw in figures.items():
+        for name, draw in FIGURES.items():
             drawing = draw(results)
             save(drawing, folder / "figures" / name)
             captions[name] = Caption(drawing.title, drawing.caption)
@@ -96,7 +82,11 @@ def model_against_data(results: xr.Dataset, name: str) -> Drawing:
         values = results[name].sel(source=model).values
         values = values[upper] if name == "correlation" else values.ravel()
         everything.append(values)
-        look = {"s": 12 if len(data) < 200 else 5, "alpha": 0.8 if len(data) < 200 else 0.35, "linewidths": 0}
+        look: dict[str, Any] = {
+            "s": 12 if len(data) < 200 else 5,
+            "alpha": 0.8 if len(data) < 200 else 0.35,
+            "linewidths": 0,
+        }
         axes.scatter(data, values, color=colour, marker=marker, label=model, rasterized=True, **look)
     finite = np.concatenate(everything)
     finite = finite[np.isfinite(finite)]
@@ -232,3 +222,21 @@ def specific_heat(results: xr.Dataset) -> Drawing:
 def _positive(values: np.ndarray) -> np.ndarray:
     """Values for a logarithmic axis: NaN in place of zero."""
     return np.where(values > 0, values, np.nan)
+
+
+FIGURES: dict[str, Callable[[xr.Dataset], Drawing]] = {
+    "held-out-likelihood": held_out_likelihood,
+    "rates": partial(model_against_data, name="rate"),
+    "correlations": partial(model_against_data, name="correlation"),
+    "triplet-correlations": partial(model_against_data, name="triplet_correlation"),
+    "population-count": population_count,
+    "rank-frequency": rank_frequency,
+    "fisher-spectrum": spectrum,
+    "stiffness-of-units": units,
+    "coupling-map": coupling_map,
+    "loadings": loadings,
+    "ranking-stability": ranking_stability,
+    "assemblies": assemblies,
+    "specific-heat": specific_heat,
+}
+"""How each figure is drawn, by the name of its file, in the order of the report."""

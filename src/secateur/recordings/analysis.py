@@ -99,7 +99,7 @@ def analyse(
     """
     _check(words)
     say = on_step or (lambda _: None)
-    place = {"bin_size": words.bin_size}
+    place: dict[str, Any] = {"bin_size": words.bin_size}
     choice, chosen = None, n_hidden if n_hidden is not None else N_HIDDEN
     if choose_hidden is not None:
         say("choosing the number of hidden units")
@@ -132,7 +132,7 @@ def analyse(
     say("stability of rankings")
     stable = ranking_stability(pair, *fitted_to, child_key(key, "stability"), **place)
     say("activity of the models")
-    results = _dataset(words, held_out, models, comparison, stiff, stable, key)
+    results = _dataset(words, held_out, models, machine, pair, comparison, stiff, stable, key)
     return Analysis(results, machine, pair, stiff, stable, comparison, choice)
 
 
@@ -150,6 +150,8 @@ def _dataset(
     words: Words,
     held_out: np.ndarray,
     models: dict[str, Model],
+    machine: Machine,
+    pair: PairwiseModel,
     comparison: Comparison,
     stiff: dict[str, Stiffness],
     stable: RankingStability,
@@ -164,9 +166,9 @@ def _dataset(
     _add_activity(results, test, models, key)
     _add_likelihoods(results, comparison)
     _add_information(results, stiff["pairwise"], stable)
-    _add_hidden(results, words, models[name])
-    results["pairwise_bias"] = (("unit",), np.asarray(models["pairwise"].biases), _about("nat", "bias"))
-    couplings = np.asarray(models["pairwise"].couplings)
+    _add_hidden(results, words, machine)
+    results["pairwise_bias"] = (("unit",), np.asarray(pair.biases), _about("nat", "bias of the pairwise model"))
+    couplings = np.asarray(pair.couplings)
     results["pairwise_coupling"] = (("unit", "other_unit"), couplings, _about("nat", "coupling of the pairwise model"))
     return results.assign_attrs(
         title=f"Recording of {len(units)} units in {len(words.states):,} bins",

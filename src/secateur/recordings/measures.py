@@ -111,9 +111,9 @@ def _energies(model: Model, temperature: float, key: PRNGKeyArray, n_draws: int)
         draws = pairwise.sample(warm, states, key_draws, **schedule)[0]
         energies = model.energy(draws.reshape(-1, draws.shape[-1]))
     else:
-        warm = _divided(model, temperature)
-        states = sampling.random_states(warm, key_start, N_CHAINS)
-        drawn = sampling.sample(warm, states, key_draws, **schedule)[0]
+        machine = _divided(model, temperature)
+        start = sampling.random_states(machine, key_start, N_CHAINS)
+        drawn = sampling.sample(machine, start, key_draws, **schedule)[0]
         energies = model.energy(tuple(layer.reshape(-1, layer.shape[-1]) for layer in drawn))
     return np.asarray(energies).reshape(n_draws, N_CHAINS).T
 
