@@ -108,7 +108,7 @@ def test_page_says_what_ran_and_how_far_to_trust_it(study):
 
 def test_tables_of_the_published_machine(config, results, tmp_path, monkeypatch):
     monkeypatch.setattr("secateur.report.page.draw_all", lambda folder: dict.fromkeys(NAMES, curves_caption()))
-    monkeypatch.setattr("secateur.report.page._embedded", lambda path: "data:image/png;base64,")
+    monkeypatch.setattr("secateur.report.page.embedded", lambda path: "data:image/png;base64,")
     html = write_report(write_patches_study(tmp_path / "study", config, results)).read_text("utf-8")
     rows = [" ".join(re.sub(r"<[^>]*>", " ", row).split()) for row in re.findall(r"<tr>.*?</tr>", html)]
     rows = [plain(row) for row in rows]

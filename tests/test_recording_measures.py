@@ -28,7 +28,7 @@ def test_counts_ranks_and_triplets_are_those_of_plain_loops(words):
     assert counts.shape == (n_units + 1,)
     for k in range(n_units + 1):
         assert counts[k] == pytest.approx(sum(int(w.sum() == k) for w in words) / n_bins)
-    tally = {}
+    tally: dict[tuple, int] = {}
     for word in map(tuple, words):
         tally[word] = tally.get(word, 0) + 1
     ranked = measures.rank_frequencies(words, 4)
@@ -47,7 +47,7 @@ def test_correlations_are_those_of_numpy_and_missing_for_silent_units():
     words[:, 2] = 0
     found = measures.correlations(words)
     assert np.isnan(found.diagonal()).all() and np.isnan(found[2]).all()
-    expected = np.corrcoef(words[:, [0, 1, 3]].T)
+    expected = np.atleast_2d(np.corrcoef(words[:, [0, 1, 3]].T))
     np.testing.assert_allclose(found[np.ix_([0, 3], [1])], expected[np.ix_([0, 2], [1])], rtol=1e-9)
 
 
@@ -70,8 +70,9 @@ def _variance_of_energy(exact, temperature: float) -> float:
 @pytest.mark.parametrize("kind", ["pairwise", "machine"])
 def test_specific_heat_is_the_variance_of_the_energy(kind, fault):
     temperatures = np.array([0.7, 1.6])
-    model = small_model(4) if kind == "pairwise" else small_machine("rbm", masked=False)
-    exact = PairwiseBruteForce(model) if kind == "pairwise" else BruteForce(model)
+    pairwise, machine = small_model(4), small_machine("rbm", masked=False)
+    model = pairwise if kind == "pairwise" else machine
+    exact = PairwiseBruteForce(pairwise) if kind == "pairwise" else BruteForce(machine)
     expected = [_variance_of_energy(exact, t) / t**2 / model.n_units for t in temperatures]
     asked = temperatures if fault == "right" else temperatures * 1.3
     found = measures.specific_heat(model, asked, jax.random.key(0), n_draws=20)

@@ -222,7 +222,8 @@ def _remove(
 def _lost_synapses(before: Machine, after: Machine) -> np.ndarray:
     """Whether a machine lost synapses, or which of the stacked trials did."""
     pairs = zip(before.masks, after.masks, strict=True)
-    return np.any([(np.asarray(old) & ~np.asarray(new)).any(axis=(-2, -1)) for old, new in pairs], axis=0)
+    lost = [(np.asarray(old) & ~np.asarray(new)).any(axis=(-2, -1)) for old, new in pairs]
+    return np.asarray(np.any(lost, axis=0))
 
 
 def _shrink_if_it_pays(machine: Machine, shrink_at: float) -> Machine:

@@ -122,7 +122,7 @@ class DigitsStudy:
         """Nothing: this study does not look at single removals."""
         return {}
 
-    def _encoding(self, machine: Machine, states: States, keys: Keys) -> Measured:
+    def _encoding(self, machine: Machine, states: tuple[Array, ...], keys: Keys) -> Measured:
         """Test error of logistic regression on the top layer, and bounds on the test digits' log-likelihood."""
         how = self.config.evaluation
         encode = partial(evaluation.encode, max_updates=how.n_mean_field, tolerance=how.mean_field_tolerance)
@@ -192,7 +192,7 @@ def _load(config: DigitsConfig, trials: Sequence[int]) -> list[LabelledImages]:
 @partial(jax.jit, static_argnames=("how",))
 def _draw(
     machine: Machine, visible: Float[Array, "trials rows pixels"], keys: Keys, how: DigitsEvaluation
-) -> tuple[States, Array]:
+) -> tuple[tuple[Array, ...], Array]:
     """States ``(trials, samples, n_l)`` of independent chains that started at training digits, and the probabilities of
     their pixels given the hidden states.
     """
@@ -225,7 +225,7 @@ def _draw_for(
 
 @partial(jax.jit, static_argnames=("how",))
 def _anneal(
-    machine: Machine, rates: Float[Array, "trials pixels"], states: States, keys: Keys, how: DigitsEvaluation
+    machine: Machine, rates: Float[Array, "trials pixels"], states: tuple[Array, ...], keys: Keys, how: DigitsEvaluation
 ) -> tuple[Float[Array, "trials chains"], Float[Array, "trials chains"]]:
     """Log weights of annealing runs from independent pixels with the data's rates, and from samples back to those."""
 
