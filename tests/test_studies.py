@@ -117,7 +117,7 @@ def test_a_study_of_mnist_shrinks_its_arrays(tmp_path, monkeypatch):
 
     monkeypatch.setattr(digits, "read_mnist", small)
     monkeypatch.setattr(digits, "data_folder", lambda name, data_dir: tmp_path / name)
-    settings = TINY | {"trials": 1, "trials_at_once": 1, "criteria": ["random-units"], "pruning.fraction": 0.6}
+    settings = TINY | {"trials": 1, "trials_at_once": 1, "criteria": ["random-units"], "pruning.fraction": [0.1, 0.8]}
     settings |= {"importance.start": "data", "pruning.shrink_at": 0.1, "model.hidden": [64, 130]}
     results = sc.studies.run(load_config("digits", "paper", settings), tmp_path / "out")
     assert asked == [("mnist", 20)]

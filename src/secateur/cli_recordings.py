@@ -103,6 +103,8 @@ def fit_words(
         )
     for sentence in found.results.attrs["findings"]:
         typer.echo(sentence)
+    for sentence in found.results.attrs.get("warnings", []):
+        typer.echo(f"warning: {sentence}", err=True)
     typer.echo(f"recording: {out}; 'secateur report {out}' draws it")
 
 

@@ -12,7 +12,7 @@ from secateur.figures.panels import Drawing, plain_numbers, powers_of_ten, say_w
 from secateur.figures.style import REFERENCE_COLOUR, WIDTH
 
 _COLOUR = "#0072B2"
-_MOST_NAMES = 50  # more names than that cannot be read at the side of a figure
+_MOST_NAMES = 100  # more names than that cannot be read at the side of a figure
 
 
 def _whose(results: xr.Dataset) -> str:
@@ -25,7 +25,8 @@ def spectrum(results: xr.Dataset) -> Drawing:
     figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
     axes = figure.subplots()
     values = results["eigenvalue"].values
-    positive = values > 0
+    # Smaller ones are zero but for rounding.
+    positive = values > 1e-9 * np.nanmax(values, initial=0)
     axes.plot(results["index"].values[positive], values[positive], ".", color=_COLOUR, markersize=4)
     axes.set_xscale("log")
     axes.set_yscale("log")

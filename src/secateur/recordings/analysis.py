@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from secateur.pairwise.model import PairwiseModel
 from secateur.randomness import child_key
 from secateur.recordings import measures
 from secateur.recordings.fitting import N_HIDDEN, Comparison, Model, choose_n_hidden, compare
+from secateur.recordings.folds import blocks, folds
 from secateur.recordings.stability import RankingStability, ranking_stability
 from secateur.recordings.stiffness import Stiffness, stiffness
 from secateur.recordings.words import Words
@@ -28,6 +30,8 @@ TEMPERATURES = np.round(np.linspace(0.5, 2.0, 13), 3)
 N_RANKS = 2000
 N_TRIPLETS = 2000
 N_DIRECTIONS = 3
+DRAWN_PER_BIN = 5
+"""Words drawn from each model per held-out bin, so that their sampling error is the smaller part."""
 QUANTITIES = ("log-likelihood", "gain over independent", "gain over pairwise")
 PER = ("nats/bin", "nats/spike")
 RANKINGS = ("units", "couplings", "couplings beyond rates")
@@ -99,40 +103,47 @@ def analyse(
     """
     _check(words)
     say = on_step or (lambda _: None)
-    place: dict[str, Any] = {"bin_size": words.bin_size}
-    choice, chosen = None, n_hidden if n_hidden is not None else N_HIDDEN
-    if choose_hidden is not None:
-        say("choosing the number of hidden units")
-        own = child_key(key, "hidden units")
-        options: dict[str, Any] = {"candidates": choose_hidden, "settings": settings, "n_folds": n_folds}
-        chosen, choice = choose_n_hidden(words.states, words.epochs, own, **options, **place)
-    models: dict[str, Model] = {}
-    comparison = compare(
-        words.states,
-        words.epochs,
-        child_key(key, "comparison"),
-        n_hidden=chosen,
-        settings=settings,
-        n_folds=n_folds,
-        on_fit=lambda name, _: say(f"fitting: {name}"),
-        on_model=lambda name, _, model: models.__setitem__(name, model),
-        **place,
-    )
-    held_out = comparison.folds.held_out(0)
-    name = list(models)[-1]
-    machine, pair = models[name], models["pairwise"]
-    assert isinstance(machine, Machine) and isinstance(pair, PairwiseModel)
-    fitted_to = words.states[~held_out], words.epochs[~held_out]
-    stiff = {}
-    for which, model in (("pairwise", pair), ("machine", machine)):
-        say(f"Fisher information: {name if which == 'machine' else which}")
-        own = child_key(key, "stiffness", which)
-        names = list(words.unit_ids)
-        stiff[which] = stiffness(model, *fitted_to, own, unit_ids=names, n_directions=N_DIRECTIONS, **place)
-    say("stability of rankings")
-    stable = ranking_stability(pair, *fitted_to, child_key(key, "stability"), **place)
-    say("activity of the models")
-    results = _dataset(words, held_out, models, machine, pair, comparison, stiff, stable, key)
+    with warnings.catch_warnings(record=True) as caught:  # told in the results, where a reader of the report finds them
+        warnings.simplefilter("always", UserWarning)
+        place: dict[str, Any] = {"bin_size": words.bin_size}
+        key_comparison = child_key(key, "comparison")
+        split = folds(words.epochs, child_key(key_comparison, "folds"), n_folds=n_folds, **place)
+        held_out = split.held_out(0)
+        fitted_to = words.states[~held_out], words.epochs[~held_out]
+        blocks(fitted_to[1], words.bin_size)  # refuses a recording too short for intervals before anything is fitted
+        choice, chosen = None, n_hidden if n_hidden is not None else N_HIDDEN
+        if choose_hidden is not None:
+            say("choosing the number of hidden units")
+            own = child_key(key, "hidden units")
+            options = place | {"candidates": choose_hidden, "settings": settings, "n_folds": n_folds}
+            chosen, choice = choose_n_hidden(fitted_to[0], fitted_to[1], own, **options)
+        models: dict[str, Model] = {}
+        comparison = compare(
+            words.states,
+            words.epochs,
+            key_comparison,
+            n_hidden=chosen,
+            settings=settings,
+            n_folds=n_folds,
+            on_fit=lambda name, _: say(f"fitting: {name}"),
+            on_model=lambda name, _, model: models.__setitem__(name, model),
+            **place,
+        )
+        name = list(models)[-1]
+        machine, pair = models[name], models["pairwise"]
+        assert isinstance(machine, Machine) and isinstance(pair, PairwiseModel)
+        stiff = {}
+        for which, model in (("pairwise", pair), ("machine", machine)):
+            say(f"Fisher information: {name if which == 'machine' else which}")
+            own = child_key(key, "stiffness", which)
+            names = list(words.unit_ids)
+            stiff[which] = stiffness(model, *fitted_to, own, unit_ids=names, n_directions=N_DIRECTIONS, **place)
+        say("stability of rankings")
+        stable = ranking_stability(pair, *fitted_to, child_key(key, "stability"), **place)
+        say("activity of the models")
+        results = _dataset(words, held_out, models, machine, pair, comparison, stiff, stable, key)
+    if told := [str(w.message) for w in caught if issubclass(w.category, UserWarning)]:
+        results.attrs["warnings"] = told
     return Analysis(results, machine, pair, stiff, stable, comparison, choice)
 
 
@@ -195,20 +206,19 @@ def _about(units: str, meaning: str) -> dict[str, str]:
 
 
 def _add_activity(results: xr.Dataset, test: np.ndarray, models: dict[str, Model], key: PRNGKeyArray) -> None:
-    """Rates, correlations and words of the held-out bins, and of as many words drawn from every model."""
+    """Rates, correlations and words of the held-out bins, and of five times as many words drawn from every model."""
     n_units = test.shape[1]
     triplets = measures.choose_triplets(n_units, N_TRIPLETS, child_key(key, "triplets"))
+    n_drawn = DRAWN_PER_BIN * len(test)
     sources = [test.astype(np.float32)]
-    sources += [
-        measures.draw_words(m, child_key(key, "words", name), len(test))[: len(test)] for name, m in models.items()
-    ]
+    sources += [measures.draw_words(m, child_key(key, "words", name), n_drawn) for name, m in models.items()]
     found = {
         "rate": (("unit",), lambda s: s.mean(axis=0), "1", "probability of a spike per bin"),
         "correlation": (("unit", "other_unit"), measures.correlations, "1", "Pearson correlation of two units"),
         "population_count": (("count",), measures.population_counts, "1", "probability that so many units are active"),
         "rank_frequency": (
             ("rank",),
-            lambda s: measures.rank_frequencies(s, N_RANKS),
+            lambda s: measures.rank_frequencies(s[-len(test) :], N_RANKS),  # of equal numbers: rare words count
             "1",
             "frequency of words, largest first",
         ),

@@ -80,7 +80,7 @@ def write_recording_report(folder: Path, results: xr.Dataset, facts: dict[str, A
             finished=finished(facts),
             findings=found,
             summary=str(results.attrs["summary"]).splitlines(),
-            trust=[s for s in every if s not in found],
+            trust=[*_sentences(results, "warnings"), *(s for s in every if s not in found)],
             figures=figures,
             groups=GROUPS,
             command=_command(settings),
@@ -93,8 +93,8 @@ def write_recording_report(folder: Path, results: xr.Dataset, facts: dict[str, A
 
 
 def _sentences(results: xr.Dataset, name: str) -> list[str]:
-    """Sentences of an attribute; a single one is stored as a plain text."""
-    return [str(sentence) for sentence in np.atleast_1d(results.attrs[name])]
+    """Sentences of an attribute, which is missing where there are none; a single one is stored as a plain text."""
+    return [str(sentence) for sentence in np.atleast_1d(results.attrs.get(name, []))]
 
 
 def _command(settings: dict[str, Any]) -> str:

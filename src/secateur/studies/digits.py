@@ -226,7 +226,7 @@ def _draw_for(
 @partial(jax.jit, static_argnames=("how",))
 def _anneal(
     machine: Machine, rates: Float[Array, "trials pixels"], states: tuple[Array, ...], keys: Keys, how: DigitsEvaluation
-) -> tuple[Float[Array, "trials chains"], Float[Array, "trials chains"]]:
+) -> tuple[Float[Array, "trials chains"], Float[Array, "trials samples"]]:
     """Log weights of annealing runs from independent pixels with the data's rates, and from samples back to those."""
 
     def anneal(machine: Machine, rates: Array, states: States, key: PRNGKeyArray) -> tuple[Array, Array]:

@@ -73,7 +73,8 @@ class StudyFolder:
         for name in ("study.toml", "results.nc", "provenance.json"):
             if not (folder.path / name).is_file():
                 raise ValueError(
-                    f"{str(path)!r} holds no finished study ({name} is missing); run one with --out {path}"
+                    f"{str(path)!r} holds no finished study ({name} is missing) and no fitted recording; "
+                    "run a study or fit a recording into it with --out"
                 )
         return folder
 
