@@ -24,7 +24,7 @@ from secateur.trials import over_trials
 
 _BATCH_ROWS = 500
 _EPOCHS = 10
-_LEAST_UPDATES = 1200  # small data sets take more epochs
+_LEAST_UPDATES = 400  # small data sets take more epochs
 _LEARNING_RATE = 0.03
 _WEIGHT_DECAY = 1e-5
 
