@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import sys
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -103,6 +104,18 @@ def test_equal_seeds_give_equal_results(fitted, tmp_path):
     training = sc.recordings.default_settings(600).model_copy(update={"n_epochs": 4})
     fit_recording(source, tmp_path / "again", seed=5, n_hidden=3, n_folds=3, training=training)
     xr.testing.assert_identical(folder.results, xr.open_dataset(tmp_path / "again" / "results.nc").load())
+
+
+def test_matrix_and_convention_are_chosen_by_name_and_stand_on_every_table(fitted, tmp_path):
+    _, _, source = fitted
+    training = sc.recordings.default_settings(600).model_copy(update={"n_epochs": 4})
+    options: dict[str, Any] = {"n_hidden": 3, "n_folds": 3, "training": training, "seed": 5}
+    found = fit_recording(source, tmp_path / "again", of="visible", convention="+-1", **options)
+    assert (found.results.attrs["fisher_matrix"], found.results.attrs["convention"]) == ("visible", "+-1")
+    for path in (tmp_path / "again" / "tables").glob("*/*.csv"):
+        table = pd.read_csv(path)
+        assert set(table["fisher_matrix"]) == {"visible"} and set(table["convention"]) == {"+-1"}, path
+    assert RecordingFolder.open(tmp_path / "again").settings["convention"] == "+-1"
 
 
 def test_an_earlier_fit_is_kept_unless_told_otherwise(fitted, monkeypatch, capsys, tmp_path):

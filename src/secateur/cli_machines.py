@@ -74,6 +74,12 @@ def fit(
         typer.Option(help="Words: numbers of hidden units to choose from, e.g. 5,10,20."),
     ] = None,
     folds: Annotated[int | None, typer.Option(min=2, help="Words: folds of whole epochs, one held out.")] = None,
+    of: Annotated[
+        Literal["joint", "visible"], typer.Option("--fisher", help="Words: whose Fisher information matrix.")
+    ] = "joint",
+    convention: Annotated[
+        Literal["0/1", "+-1", "theta-scaled"], typer.Option(help="Words: parameters of 0/1 or +-1 states, or relative.")
+    ] = "0/1",
     binarize: Binarize = None,
     change: Change = None,
     seed: Seed = 0,
@@ -88,7 +94,7 @@ def fit(
     if is_words_file(rows) and out.suffix != MACHINE_SUFFIX:
         if binarize is not None:
             raise ValueError("--binarize is for rows; words are 0 and 1 already")
-        fit_words(rows, out, hidden, choose_hidden, epochs, folds or 5, change, seed, overwrite)
+        fit_words(rows, out, hidden, choose_hidden, epochs, folds or 5, of, convention, change, seed, overwrite)
         return
     if choose_hidden is not None or folds is not None:
         raise ValueError("--choose-hidden and --folds need a file of words ('secateur words') and a folder as --out")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -69,6 +69,8 @@ def fit_words(
     choose_hidden: str | None,
     epochs: int | None,
     folds: int,
+    of: Literal["joint", "visible"],
+    convention: Literal["0/1", "+-1", "theta-scaled"],
     change: list[str] | None,
     seed: int,
     overwrite: bool,
@@ -98,6 +100,8 @@ def fit_words(
             choose_hidden=None if choose_hidden is None else numbers_from("--choose-hidden", choose_hidden, int),
             n_folds=folds,
             training=training,
+            of=of,
+            convention=convention,
             overwrite=overwrite,
             progress=progress,
         )

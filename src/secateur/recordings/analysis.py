@@ -15,12 +15,14 @@ import xarray as xr
 from jaxtyping import PRNGKeyArray
 
 from secateur import mean_field
+from secateur.fisher_matrix import Of
 from secateur.machine import Machine
 from secateur.pairwise.model import PairwiseModel
 from secateur.randomness import child_key
 from secateur.recordings import measures
 from secateur.recordings.fitting import N_HIDDEN, Comparison, Model, choose_n_hidden, compare
 from secateur.recordings.folds import blocks, folds
+from secateur.recordings.parameters import Convention
 from secateur.recordings.stability import RankingStability, ranking_stability
 from secateur.recordings.stiffness import Stiffness, stiffness
 from secateur.recordings.words import Words
@@ -73,6 +75,8 @@ def analyse(
     choose_hidden: Sequence[int] | None = None,
     n_folds: int = 5,
     settings: TrainingSettings | None = None,
+    of: Of = "joint",
+    convention: Convention = "0/1",
     on_step: Callable[[str], None] | None = None,
 ) -> Analysis:
     """Fit the independent, the pairwise and a hidden-unit model to a recording, compare them, and find what is stiff.
@@ -93,6 +97,8 @@ def analyse(
         Folds of epochs, of which the first is held out.
     settings
         How the machine is trained (see :func:`secateur.recordings.fitting.fit_machine`).
+    of, convention
+        Whose Fisher information, and of which parameters (see :func:`secateur.recordings.stiffness.stiffness`).
     on_step
         Told what is done next.
 
@@ -132,14 +138,15 @@ def analyse(
         name = list(models)[-1]
         machine, pair = models[name], models["pairwise"]
         assert isinstance(machine, Machine) and isinstance(pair, PairwiseModel)
+        whose = place | {"of": of, "convention": convention}
         stiff = {}
         for which, model in (("pairwise", pair), ("machine", machine)):
             say(f"Fisher information: {name if which == 'machine' else which}")
             own = child_key(key, "stiffness", which)
             names = list(words.unit_ids)
-            stiff[which] = stiffness(model, *fitted_to, own, unit_ids=names, n_directions=N_DIRECTIONS, **place)
+            stiff[which] = stiffness(model, *fitted_to, own, unit_ids=names, n_directions=N_DIRECTIONS, **whose)
         say("stability of rankings")
-        stable = ranking_stability(pair, *fitted_to, child_key(key, "stability"), **place)
+        stable = ranking_stability(pair, *fitted_to, child_key(key, "stability"), **whose)
         say("activity of the models")
         results = _dataset(words, held_out, models, machine, pair, comparison, stiff, stable, key)
     if told := [str(w.message) for w in caught if issubclass(w.category, UserWarning)]:

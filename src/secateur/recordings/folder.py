@@ -18,7 +18,9 @@ import tomli_w
 import xarray as xr
 
 from secateur.files import save_machine, write_atomically
+from secateur.fisher_matrix import Of
 from secateur.recordings.analysis import Analysis, analyse
+from secateur.recordings.parameters import Convention
 from secateur.recordings.words import load_words
 from secateur.studies.progress import Progress, Silent, Stopwatch
 from secateur.studies.store import describe_versions
@@ -85,6 +87,8 @@ def fit_recording(
     choose_hidden: Sequence[int] | None = None,
     n_folds: int = 5,
     training: TrainingSettings | None = None,
+    of: Of = "joint",
+    convention: Convention = "0/1",
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Analysis:
@@ -98,7 +102,7 @@ def fit_recording(
         Folder to make.
     seed
         Seed of all random numbers.
-    n_hidden, choose_hidden, n_folds, training
+    n_hidden, choose_hidden, n_folds, training, of, convention
         See :func:`secateur.recordings.analysis.analyse`.
     overwrite
         Replace a recording fitted earlier in that folder.
@@ -128,6 +132,8 @@ def fit_recording(
             choose_hidden=choose_hidden,
             n_folds=n_folds,
             settings=training,
+            of=of,
+            convention=convention,
             on_step=say,
         )
     if folder.path.exists():
@@ -138,6 +144,8 @@ def fit_recording(
         "hidden": list(analysis.machine.layer_sizes[1:]),
         "choose_hidden": None if choose_hidden is None else list(choose_hidden),
         "folds": n_folds,
+        "fisher": of,
+        "convention": convention,
         "training": None if training is None else training.model_dump(mode="json", exclude_none=True),
     }
     facts = {

@@ -100,4 +100,6 @@ def _sentences(results: xr.Dataset, name: str) -> list[str]:
 def _command(settings: dict[str, Any]) -> str:
     """The command that repeats the fit; settings of training other than the default are in ``recording.toml``."""
     hidden = ",".join(str(n) for n in settings["hidden"])
-    return f"secateur fit words.npz --hidden {hidden} --folds {settings['folds']} --seed {settings['seed']} --out again"
+    whose = f"--fisher {settings['fisher']} --convention {settings['convention']}"
+    size = f"--hidden {hidden} --folds {settings['folds']}"
+    return f"secateur fit words.npz {size} {whose} --seed {settings['seed']} --out again"
