@@ -14,4 +14,7 @@ TINY = {
     "evaluation.n_samples": 20,
     "evaluation.n_sweeps": 5,
     "evaluation.n_examples": 3,
+    "evaluation.n_conditional_samples": 20,
+    "evaluation.n_annealing_chains": 10,
+    "evaluation.n_temperatures": 20,
 }
