@@ -33,6 +33,12 @@ FACTS: dict[str, Any] = {
     "compile_seconds": 20.1,
     "compile_share": 0.251,
     "n_compilations": 123,
+    "seconds_by_trials": {"trial 1": {"first training": 70.2, "variance-fi": 271.4}},
+    "gibbs_sweeps": [
+        {"criterion": "unpruned", "layer_sizes": [20, 12, 8], "milliseconds": 3.0},
+        {"criterion": "variance-fi", "layer_sizes": [20, 9, 8], "milliseconds": 1.5},
+        {"criterion": "random", "layer_sizes": [20, 12, 8], "milliseconds": 3.0},
+    ],
 }
 
 

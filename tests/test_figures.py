@@ -19,8 +19,13 @@ NAMES = {
     "retraining-gain",
     "units-over-synapses",
     "units-over-rounds",
+    "machine-bytes",
+    "sweep-times",
     "sample-quality",
     "sample-diversity",
+    "samples-over-rounds",
+    "conditional-accuracy",
+    "log-likelihood-bound",
     "example-samples",
     "receptive-fields",
     "lost-pixels",
@@ -60,7 +65,7 @@ def test_every_figure_is_there_as_png_and_pdf(study, captions):
 
 
 def test_captions_say_what_error_bars_are(captions):
-    for name in NAMES - {"example-samples", "receptive-fields", "lost-pixels", "training-history"}:
+    for name in NAMES - {"example-samples", "receptive-fields", "lost-pixels", "training-history", "sweep-times"}:
         assert "Points are means of 3 trials, error bars their standard errors." in captions[name].text
     assert "1, 2 and 4 of 4 for every rule" in captions["example-samples"].text
 

@@ -47,7 +47,7 @@ def html(tmp_path_factory):
 def test_page_needs_nothing_else(html):
     page = Page(html)
     sources = [value for tag, name, value in page.attributes if tag == "img" and name == "src"]
-    assert len(sources) == 11 and all(source.startswith("data:image/png;base64,") for source in sources)
+    assert len(sources) == 16 and all(source.startswith("data:image/png;base64,") for source in sources)
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
     assert "http:" not in html and "https:" not in html and "url(" not in html
     assert len(html) < 5_000_000

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import xarray as xr
 from matplotlib import style as matplotlib_style
 
-from secateur.figures import activity, curves, fisher_maps, images, likelihoods, synapse_fate
+from secateur.figures import activity, costs, curves, fisher_maps, generation, images, likelihoods, synapse_fate
 from secateur.figures.panels import Drawing
 from secateur.figures.style import RC, RULE_STYLES, RuleStyle, rule_styles
 from secateur.files import write_atomically
@@ -52,14 +52,20 @@ def draw_all(folder: StudyFolder) -> dict[str, Caption]:
 
 
 def _digits_figures(results: xr.Dataset, folder: StudyFolder) -> dict[str, Callable[[], Drawing]]:
+    config = folder.config
     return {
-        "test-error-over-synapses": partial(curves.test_error_over_synapses, results),
+        "test-error-over-synapses": partial(curves.test_error_over_synapses, results, config),
         "test-error-over-rounds": partial(curves.test_error_over_rounds, results),
         "retraining-gain": partial(curves.retraining_gain, results),
-        "units-over-synapses": partial(curves.units_over_synapses, results),
-        "units-over-rounds": partial(curves.units_over_rounds, results),
-        "sample-quality": partial(curves.sample_quality, results),
-        "sample-diversity": partial(curves.sample_diversity, results),
+        "units-over-synapses": partial(curves.units_over_synapses, results, config),
+        "units-over-rounds": partial(curves.units_over_rounds, results, config),
+        "machine-bytes": partial(costs.machine_bytes, results),
+        "sweep-times": partial(costs.sweep_times, results, folder.provenance),
+        "sample-quality": partial(generation.sample_quality, results, config),
+        "sample-diversity": partial(generation.sample_diversity, results),
+        "samples-over-rounds": partial(generation.samples_over_rounds, results),
+        "conditional-accuracy": partial(generation.conditional_accuracy, results),
+        "log-likelihood-bound": partial(generation.log_likelihood_bound, results),
         "example-samples": partial(images.example_samples, results),
         "receptive-fields": partial(images.receptive_fields, results, folder),
         "lost-pixels": partial(images.lost_pixels, results),

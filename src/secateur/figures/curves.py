@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -11,8 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from secateur.figures.panels import (
+    PUBLISHED_MARKER,
     Drawing,
     legend,
+    name_published,
     note,
     plot_rules,
     reference,
@@ -21,22 +23,25 @@ from secateur.figures.panels import (
     stacked_panels,
     synapse_axis,
 )
-from secateur.figures.published import CITATION, PUBLISHED_SYNAPSES, published_units
+from secateur.figures.published import (
+    CITATION,
+    DIGITS_END,
+    DIGITS_ERRORS,
+    DIGITS_ROUNDS,
+    PUBLISHED_SYNAPSES,
+    in_study,
+    is_published_digits,
+    is_published_schedule,
+    published_units,
+)
 from secateur.figures.style import REFERENCE_COLOUR, rule_styles
 from secateur.figures.summary import mean_and_error, total_synapses
-
-_PUBLISHED: dict[str, Any] = {
-    "marker": "o",
-    "linestyle": "none",
-    "markerfacecolor": "white",
-    "markersize": 7,
-    "zorder": 3,
-}
+from secateur.studies.config import StudyConfig
 
 
-def test_error_over_synapses(results: xr.Dataset) -> Drawing:
-    """Test error after retraining over the number of synapses left."""
-    figure, (axes,) = stacked_panels(results, 1, 2.9)
+def test_error_over_synapses(results: xr.Dataset, config: StudyConfig | None = None) -> Drawing:
+    """Test error after retraining over the number of synapses left, with published values where there are any."""
+    figure, (axes,) = stacked_panels(results, 1, 3.2)
     plot_rules(axes, results, results["test_error"].sel(stage="retrained"), total_synapses(results))
     _error_axis(axes, results)
     half = float(mean_and_error(total_synapses(results).isel(round=0))[0].max()) / 2
@@ -45,12 +50,17 @@ def test_error_over_synapses(results: xr.Dataset) -> Drawing:
         axes.annotate(
             "half", (half, 1), (3, -2), xycoords=("data", "axes fraction"), textcoords="offset points", va="top"
         )
-    synapse_axis(axes, results)
+    beside = bool(config and is_published_digits(results, config))
+    synapse_axis(axes, results, also=_published_errors(axes, results) if beside else ())
     legend(figure, results)
+    published = (
+        f"Open circles: the single runs of {CITATION}, who removed 10\N{NO-BREAK SPACE}% of both matrices per round "
+        "(with an arrow: the error was above). "
+    )
     caption = (
         "Share of test digits that logistic regression misreads from the top layer after retraining, against the "
         "number of synapses left (fewer to the right). Dashed: the unpruned machine; dotted: the same classifier on "
-        f"raw pixels. {note(results)}"
+        f"raw pixels. {published if beside else ''}{note(results)}"
     )
     return Drawing(figure, "Test error over synapses", caption)
 
@@ -91,42 +101,21 @@ def retraining_gain(results: xr.Dataset) -> Drawing:
     return Drawing(figure, "Right after pruning and after retraining", caption)
 
 
-def units_over_synapses(results: xr.Dataset) -> Drawing:
+def units_over_synapses(results: xr.Dataset, config: StudyConfig | None = None) -> Drawing:
     """Living units of each hidden layer over the number of synapses left."""
-    figure = _units(results, over_rounds=False)
+    published = _published_units(results, config, over_rounds=False)
     caption = (
         "Units left in each hidden layer against the number of synapses left in all layers (fewer to the right). "
-        f"{_published_note(results)}{note(results)}"
+        f"{_published_note(published)}{note(results)}"
     )
-    return Drawing(figure, "Units over synapses", caption)
+    return Drawing(_units(results, published, over_rounds=False), "Units over synapses", caption)
 
 
-def units_over_rounds(results: xr.Dataset) -> Drawing:
+def units_over_rounds(results: xr.Dataset, config: StudyConfig | None = None) -> Drawing:
     """Living units of each hidden layer over rounds of pruning."""
-    caption = f"Units left in each hidden layer over rounds of pruning. {_published_note(results)}{note(results)}"
-    return Drawing(_units(results, over_rounds=True), "Units over rounds", caption)
-
-
-def sample_quality(results: xr.Dataset) -> Drawing:
-    """Quality of model samples over synapses, with test digits and random patterns."""
-    figure = _sample_scores(results, "quality", "mean winning probability")
-    caption = (
-        "How clearly a digit classifier recognises samples of the retrained machine: its winning probability, averaged "
-        "over the classes it sees, against the number of synapses left. Dashed: real test digits; dotted: random "
-        f"patterns. {note(results)}"
-    )
-    return Drawing(figure, "Sample quality", caption)
-
-
-def sample_diversity(results: xr.Dataset) -> Drawing:
-    """Diversity of model samples over synapses, with test digits and random patterns."""
-    figure = _sample_scores(results, "diversity", "entropy of classes (nats)")
-    caption = (
-        "Entropy of the classes that the digit classifier sees in samples of the retrained machine (ln 10 = 2.30 nats "
-        "when all ten digits are equally frequent), against the number of synapses left. Dashed: real test digits; "
-        f"dotted: random patterns. {note(results)}"
-    )
-    return Drawing(figure, "Sample diversity", caption)
+    published = _published_units(results, config, over_rounds=True)
+    caption = f"Units left in each hidden layer over rounds of pruning. {_published_note(published)}{note(results)}"
+    return Drawing(_units(results, published, over_rounds=True), "Units over rounds", caption)
 
 
 def training_history(results: xr.Dataset) -> Drawing:
@@ -177,9 +166,48 @@ def _error_axis(axes: Axes, results: xr.Dataset) -> None:
         axes.set_ylim(0.01, 1)
 
 
-def _units(results: xr.Dataset, over_rounds: bool) -> Figure:
+def _published_errors(axes: Axes, results: xr.Dataset) -> list[float]:
+    """Draw the published test errors of the study's rules; the numbers of synapses at which they lie."""
+    places: list[float] = []
+    styles = rule_styles([str(name) for name in results["criterion"].values])
+    for name, found in in_study(results, DIGITS_ERRORS.after_retraining).items():
+        synapses, errors = zip(*found, strict=True)
+        axes.plot(synapses, errors, color=styles[name].colour, **PUBLISHED_MARKER)
+        places += synapses
+    for name, (number, error) in in_study(results, DIGITS_ERRORS.above).items():
+        axes.plot(number, error, color=styles[name].colour, **PUBLISHED_MARKER)
+        arrow = {"arrowstyle": "->", "color": styles[name].colour, "linewidth": 1.4, "shrinkA": 4}
+        axes.annotate("", (number, 1.5 * error), (number, error), arrowprops=arrow)
+        places.append(number)
+    if places:
+        name_published(axes)
+    return places
+
+
+class _UnitPoints(NamedTuple):
+    """Published units of one rule: where they lie on the axis, and units ``(points, hidden layers)``."""
+
+    places: tuple[int, ...]
+    units: tuple[tuple[int, ...], ...]
+
+
+def _published_units(results: xr.Dataset, config: StudyConfig | None, over_rounds: bool) -> dict[str, _UnitPoints]:
+    """Published units by rule, for either study; over rounds only where a round removes as much as a published one."""
+    found = {}
+    for name, counts in published_units(results).items():
+        places = tuple(range(1, 1 + len(counts))) if over_rounds else PUBLISHED_SYNAPSES[: len(counts)]
+        found[name] = _UnitPoints(places, tuple((number,) for number in counts))
+    if config and is_published_digits(results, config):
+        if not over_rounds or (is_published_schedule(config) and results["round"].values[-1] >= DIGITS_ROUNDS):
+            for name, end in in_study(results, DIGITS_END).items():
+                found[name] = _UnitPoints((DIGITS_ROUNDS if over_rounds else end.synapses,), (end.units,))
+    return found
+
+
+def _units(results: xr.Dataset, published: dict[str, _UnitPoints], over_rounds: bool) -> Figure:
     n_hidden = results.sizes["layer"] - 1
     figure, panels = stacked_panels(results, n_hidden, 2.1 if n_hidden > 1 else 2.9)
+    styles = rule_styles([str(name) for name in results["criterion"].values])
     for layer, axes in enumerate(panels, start=1):
         units = results["n_units"].isel(layer=layer)
         plot_rules(axes, results, units, None if over_rounds else total_synapses(results))
@@ -187,33 +215,19 @@ def _units(results: xr.Dataset, over_rounds: bool) -> Figure:
         axes.set_title(f"hidden layer {layer}", loc="left")
         axes.set_ylim(0, 1.08 * max(float(units.max()), 1.0) if units.notnull().any() else 1.0)
         axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))
-        for name, counts in published_units(results).items():
-            colour = rule_styles([name])[name].colour
-            x = range(1, 1 + len(counts)) if over_rounds else PUBLISHED_SYNAPSES[: len(counts)]
-            axes.plot(
-                x, counts, "o", color=colour, markerfacecolor="white", markersize=7, markeredgewidth=1.4, zorder=3
-            )
-        if published_units(results):
-            axes.plot([], [], color=REFERENCE_COLOUR, label="published", **_PUBLISHED)
+        for name, points in published.items():
+            counts = [row[layer - 1] for row in points.units]
+            axes.plot(points.places, counts, color=styles[name].colour, **PUBLISHED_MARKER)
+        if published:
+            name_published(axes)
         if not over_rounds:
-            synapse_axis(axes, results, label=axes is panels[-1])
+            also = [place for points in published.values() for place in points.places]
+            synapse_axis(axes, results, label=axes is panels[-1], also=also)
     if over_rounds:
         round_axis(panels[-1], results)
     legend(figure, results)
     return figure
 
 
-def _published_note(results: xr.Dataset) -> str:
-    return f"Open circles: the single run published in {CITATION}. " if published_units(results) else ""
-
-
-def _sample_scores(results: xr.Dataset, name: str, label: str) -> Figure:
-    figure, (axes,) = stacked_panels(results, 1, 2.9)
-    plot_rules(axes, results, results[f"sample_{name}"].sel(stage="retrained"), total_synapses(results))
-    references = mean_and_error(results[f"reference_{name}"])[0]
-    reference(axes, float(references.sel(reference="test digits")), "--", "test digits")
-    reference(axes, float(references.sel(reference="random patterns")), ":", "random patterns")
-    axes.set_ylabel(label)
-    synapse_axis(axes, results)
-    legend(figure, results)
-    return figure
+def _published_note(published: dict[str, _UnitPoints]) -> str:
+    return f"Open circles: the single run published in {CITATION}. " if published else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,16 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from secateur.figures.style import REFERENCE_COLOUR, WIDTH, RuleStyle, rule_styles
 from secateur.figures.summary import error_bar_note, mean_and_error, total_synapses
+
+PUBLISHED_MARKER: dict[str, Any] = {
+    "marker": "o",
+    "linestyle": "none",
+    "markerfacecolor": "white",
+    "markersize": 7,
+    "markeredgewidth": 1.4,
+    "zorder": 3,
+}
+"""Published values: open circles in the rule's colour."""
 
 
 class Drawing(NamedTuple):
@@ -80,9 +91,14 @@ def reference(axes: Axes, value: float, linestyle: str, label: str) -> None:
         axes.axhline(value, color=REFERENCE_COLOUR, linestyle=linestyle, linewidth=1.2, zorder=1, label=label)
 
 
-def synapse_axis(axes: Axes, results: xr.Dataset, label: bool = True) -> None:
-    """Many synapses on the left, few on the right."""
-    left = mean_and_error(total_synapses(results))[0].values
+def name_published(axes: Axes) -> None:
+    """One entry for all published values in the legend."""
+    axes.plot([], [], color=REFERENCE_COLOUR, label="published", **PUBLISHED_MARKER)
+
+
+def synapse_axis(axes: Axes, results: xr.Dataset, label: bool = True, also: Sequence[float] = ()) -> None:
+    """Many synapses on the left, few on the right; wide enough for the study and for other numbers of synapses."""
+    left = np.append(mean_and_error(total_synapses(results))[0].values, also)
     left = left[left > 0] if (left > 0).any() else np.array([1.0])
     low, high = left.min(), left.max()
     margin = max(1.1, (high / low) ** (0.04 + 1 / (6 * max(results.sizes["round"] - 1, 1))))
