@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 export JAX_PLATFORMS ?= cpu
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt  # also holds for the build backend
 
-.PHONY: install demo test test-recordings check docs fix clean
+.PHONY: install demo test test-recordings check docs docs-digits fix clean
 
 install: $(STAMP)
 
@@ -33,6 +33,11 @@ check: $(STAMP)
 
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict --quiet
+
+# Tables, figures and results of a finished study of the published size, for docs/digits.md.
+docs-digits: $(STAMP)
+	@test -n "$(STUDY)" || { echo "say which study: make docs-digits STUDY=DIR" >&2; exit 2; }
+	$(VENV)/bin/python tools/digits_docs.py "$(STUDY)"
 
 fix: $(STAMP)
 	$(VENV)/bin/ruff format .

@@ -10,6 +10,7 @@ import xarray as xr
 
 from secateur.machine import Machine
 from secateur.studies import StudyConfig, StudyFolder, load_config
+from secateur.studies.config import DigitsConfig
 from secateur.studies.schema import COMMON, DIGITS, STAGES, empty_results
 
 SHAPE = (4, 5)
@@ -84,6 +85,15 @@ def synthetic_results(config: StudyConfig) -> xr.Dataset:
     results["split_r_hat"][:] = 1.01
     results["effective_sample_size"][:] = 1234
     return results
+
+
+def paper_study(criteria: tuple[str, ...], trials: int, **changes: Any) -> tuple[DigitsConfig, xr.Dataset]:
+    """Settings and results of the published machine (with few pixels, as they do not matter here); 278,400 synapses."""
+    settings = {"criteria": list(criteria), "trials": trials, "rounds": ROUNDS, **changes}
+    config = load_config("digits", "paper", settings)
+    assert isinstance(config, DigitsConfig)
+    results = synthetic_results(config)
+    return config, results.assign_attrs(image_shape=(20, 20), n_train=60_000, n_test=10_000)
 
 
 def synthetic_machine(hidden: tuple[int, ...], seed: int = 0, first_units: int | None = None) -> Machine:

@@ -9,7 +9,9 @@ from matplotlib.image import imread
 
 from secateur.figures import RULE_STYLES, curves, draw_all, images, rule_styles
 from secateur.figures.summary import mean_and_error
+from secateur.machine import Machine, receptive_field_masks
 from secateur.pruning import RULES
+from secateur.studies import StudyFolder
 from synthetic_study import KEPT, SHAPE, UNPRUNED_ERROR, synthetic_config, synthetic_results, write_study
 
 CRITERIA = ("variance-fi", "heuristic-fi", "weight-magnitude", "random", "anti-fi")
@@ -182,3 +184,25 @@ def test_a_layer_without_units_says_so(study, tmp_path):
     folder = write_study(tmp_path / "study", synthetic_config(("random",), 3, (12, 8)), results, first_units=0)
     figure = images.receptive_fields(results, folder).figure
     assert [text.get_text() for text in figure.axes[1].texts] == ["no unit left"]
+
+
+def test_small_receptive_fields_are_cut_out_of_the_image(tmp_path):
+    config = synthetic_config(("random",), 1, (64,))
+    masks = receptive_field_masks((64, 64), (8, 8), 3)
+    weights = np.random.default_rng(0).normal(size=(64, 64))
+    machine = Machine([weights], [np.zeros(64), np.zeros(64)], masks)
+    folder = StudyFolder.create(tmp_path / "study", config)
+    for number in (0, 4):
+        folder.save_machine(machine, 0, "random", number)
+    results = synthetic_results(config).assign_attrs(image_shape=(8, 8))
+    information = results["unit_information"]
+    information[:] = 0
+    for number, unit in ((0, 27), (4, 0)):  # in the middle, and in the corner, where the field is 2 x 2
+        information[:, :, number, unit] = 1
+    drawing = images.receptive_fields(results, folder)
+    middle, corner = (np.asarray(axes.images[0].get_array())[1:4, 1:4] for axes in drawing.figure.axes[:2])
+    assert "own receptive field only" in drawing.caption
+    field = weights[:, 27].reshape(8, 8)[2:5, 2:5]
+    assert (np.sign(middle[..., 0] - middle[..., 2]) == np.sign(field)).all()
+    absent = (corner == np.array([0.84, 0.84, 0.84, 1.0])).all(axis=-1)
+    np.testing.assert_array_equal(absent, [[False, False, True], [False, False, True], [True, True, True]])

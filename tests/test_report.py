@@ -84,6 +84,17 @@ def test_table_of_final_numbers(html):
     assert any(row.startswith("raw pixels – – – 7.0 ± 0.0 % 7.0 ± 0.0 %") for row in rows)
 
 
+def test_costs_and_times_of_the_run(html):
+    rows = [re.sub(r"<[^>]*>", " ", row) for row in re.findall(r"<tr>.*?</tr>", html)]
+    rows = [plain(" ".join(row.split())) for row in rows]
+    assert any(row.startswith("variance FI 67 ± 0") and row.endswith("1.5") for row in rows)
+    assert any(row.startswith("unpruned 336 ± 0") and row.endswith("3") for row in rows)
+    assert any(row.startswith("test digits") and "93.0 ± 0.0 % – –" in row for row in rows)
+    assert "first training variance FI" in rows and "trial 1 70 271" in rows
+    assert "rules run 2 at a time, so that times overlap" in plain(Page(html).text)
+    assert "Beside the published numbers" not in html
+
+
 def test_one_trial_of_one_rule_of_one_hidden_layer(tmp_path):
     config = synthetic_config(("weight-magnitude",), 1, (12,))
     page = Page(write_report(write_study(tmp_path / "study", config, synthetic_results(config))).read_text("utf-8"))

@@ -47,9 +47,7 @@ def test_error_over_synapses(results: xr.Dataset, config: StudyConfig | None = N
     half = float(mean_and_error(total_synapses(results).isel(round=0))[0].max()) / 2
     if np.isfinite(half):
         axes.axvline(half, color=REFERENCE_COLOUR, linewidth=0.8, linestyle=(0, (1, 3)))
-        axes.annotate(
-            "half", (half, 1), (3, -2), xycoords=("data", "axes fraction"), textcoords="offset points", va="top"
-        )
+        axes.text(half, 1.01, "half", transform=axes.get_xaxis_transform(), ha="center", va="bottom")
     beside = bool(config and is_published_digits(results, config))
     synapse_axis(axes, results, also=_published_errors(axes, results) if beside else ())
     legend(figure, results)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -88,25 +89,29 @@ def receptive_fields(results: xr.Dataset, folder: StudyFolder) -> Drawing:
     largest = float(np.quantile(weights, 0.99)) if weights.size else 1.0
     norm, colours = Normalize(-largest, largest), matplotlib.colormaps["RdBu_r"]
     grid = pixel_grid(results)
-    shape = grid.shape
+    windows = _windows(blocks[0][1], grid)
     figure, panels = stacked_tiles(
-        [math.ceil(min(max(m.layer_sizes[1], 1), _MOST_UNITS) / COLUMNS) for _, m, _ in blocks], shape
+        [math.ceil(min(max(m.layer_sizes[1], 1), _MOST_UNITS) / COLUMNS) for _, m, _ in blocks],
+        grid.shape if windows is None else windows.shape,
     )
     for axes, (style, machine, values) in zip(panels, blocks, strict=True):
-        fields, present = _fields(machine, values, grid)
+        fields, present, units = _fields(machine, values, grid)
         rgba = np.where(present[..., None], colours(norm(fields)), _ABSENT)
         rgba[:, ~grid.inside] = PAPER
+        if windows is not None:
+            rgba = windows.cut(rgba, units)
         frame(axes, style, f"{style.label}: {machine.layer_sizes[1]} of {machine.original_layer_sizes[1]} units")
         if len(fields):
             axes.imshow(mosaic(rgba, COLUMNS), interpolation="nearest", aspect="auto")
         else:
             axes.text(0.5, 0.5, "no unit left", transform=axes.transAxes, ha="center", va="center")
     colour_bar(figure, ScalarMappable(norm, colours), "weight (nats)")
+    cut = "Each tile shows a unit's own receptive field only, wherever it lies in the image. "
     caption = (
         f"Weights from the pixels to each surviving unit of the first hidden layer, trial 1, after round {n_rounds} "
         "(top block: before pruning). Units are ordered by the mean variance Fisher information of their synapses, "
-        f"most informative first{_at_most(blocks)}. Red is positive, blue negative, white zero; grey pixels have no "
-        "synapse to the unit."
+        f"most informative first{_at_most(blocks)}. {cut if windows else ''}Red is positive, blue negative, white "
+        "zero; grey pixels have no synapse to the unit."
     )
     return Drawing(figure, "Receptive fields of surviving units", caption)
 
@@ -145,15 +150,50 @@ def _at_most(blocks: list[tuple[RuleStyle, Machine, np.ndarray]]) -> str:
     return f" (the first {_MOST_UNITS} are shown)" if more else ""
 
 
-def _fields(machine: Machine, information: np.ndarray, grid: PixelGrid) -> tuple[np.ndarray, np.ndarray]:
-    """Receptive fields ``(units, height, width)`` on the original grid and where synapses are, most informative
-    first.
+class _Windows(NamedTuple):
+    """Where each unit of the unpruned machine has its receptive field: first rows and columns, ``(units,)``."""
+
+    shape: tuple[int, int]
+    row: np.ndarray
+    column: np.ndarray
+
+    def cut(self, rgba: np.ndarray, units: np.ndarray) -> np.ndarray:
+        """The receptive fields of units (original indices) out of images ``(units, height, width, 4)``."""
+        height, width = self.shape
+        tiles = [
+            image[self.row[unit] : self.row[unit] + height, self.column[unit] : self.column[unit] + width]
+            for image, unit in zip(rgba, units, strict=True)
+        ]
+        return np.array(tiles).reshape(-1, height, width, 4)
+
+
+def _windows(unpruned: Machine, grid: PixelGrid) -> _Windows | None:
+    """Windows that hold each unit's receptive field; none where fields are not small beside the image."""
+    present = _fields(unpruned, np.zeros(unpruned.original_layer_sizes[1]), grid, len(unpruned.unit_indices[1]))[1]
+    firsts, sizes = [], []
+    for axis, length in zip((2, 1), grid.shape, strict=True):
+        along = np.asarray(present.any(axis=axis))
+        first, last = along.argmax(axis=1), length - 1 - along[:, ::-1].argmax(axis=1)
+        sizes.append(int((last - first).max(initial=0)) + 1)
+        # A window of full size lies within the image, also where the field is clipped at the border.
+        firsts.append(np.minimum(first, length - sizes[-1]))
+    if 2 * sizes[0] > grid.shape[0] or 2 * sizes[1] > grid.shape[1]:
+        return None
+    return _Windows((sizes[0], sizes[1]), *firsts)
+
+
+def _fields(
+    machine: Machine, information: np.ndarray, grid: PixelGrid, most: int = _MOST_UNITS
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Receptive fields ``(units, height, width)`` on the original grid, where synapses are, and original indices of the
+    units, most informative first.
     """
-    order = np.argsort(-information[np.asarray(machine.unit_indices[1])], kind="stable")[:_MOST_UNITS]
+    indices = np.asarray(machine.unit_indices[1])
+    order = np.argsort(-information[indices], kind="stable")[:most]
     pixels = grid.places[np.asarray(machine.unit_indices[0])]
     found = []
     for array in (machine.weights[0], machine.masks[0]):
         fields = np.zeros((order.size, math.prod(grid.shape)), np.asarray(array).dtype)
         fields[:, pixels] = np.asarray(array).T[order]
         found.append(fields.reshape(-1, *grid.shape))
-    return found[0], found[1]
+    return found[0], found[1], indices[order]

@@ -37,18 +37,18 @@ def expectations(results: xr.Dataset) -> list[Expectation]:
     return [_error_at_half(results), _anti_fi_worst(results), _units_removed(results), _unpruned_reads(results)]
 
 
-def _synapses(results: xr.Dataset, criterion: str) -> np.ndarray:
+def synapses_left(results: xr.Dataset, criterion: str) -> np.ndarray:
     """Synapses left, ``(trials, rounds)``."""
     return total_synapses(results).sel(criterion=criterion).transpose("trial", "round").values
 
 
-def _retrained(results: xr.Dataset, criterion: str) -> np.ndarray:
+def retrained_errors(results: xr.Dataset, criterion: str) -> np.ndarray:
     """Test error after retraining, ``(trials, rounds)``."""
     errors = results["test_error"].sel(criterion=criterion, stage="retrained")
     return errors.transpose("trial", "round").values
 
 
-def _living(results: xr.Dataset, criterion: str) -> np.ndarray:
+def hidden_units_left(results: xr.Dataset, criterion: str) -> np.ndarray:
     """Hidden units left, ``(trials, rounds)``."""
     return hidden_units(results).sel(criterion=criterion).transpose("trial", "round").values
 
@@ -78,7 +78,9 @@ def at_synapses(synapses: np.ndarray, values: np.ndarray, wanted: np.ndarray) ->
 
 
 def _headline(results: xr.Dataset, criterion: str) -> str:
-    synapses, errors, units = (part(results, criterion) for part in (_synapses, _retrained, _living))
+    synapses, errors, units = (
+        part(results, criterion) for part in (synapses_left, retrained_errors, hidden_units_left)
+    )
     at_half = at_synapses(synapses, errors, synapses[:, 0] / 2)
     n_rounds = int(results["round"].values[-1])
     rounds = "one round" if n_rounds == 1 else f"{n_rounds} rounds"
@@ -107,7 +109,7 @@ def _error_at_half(results: xr.Dataset) -> Expectation:
     found, evidence = [], []
     labels = labels_of(results)
     for criterion in (name for name in (*FI_RULES, "weight-magnitude") if name in labels):
-        synapses, errors = _synapses(results, criterion), _retrained(results, criterion)
+        synapses, errors = synapses_left(results, criterion), retrained_errors(results, criterion)
         change = at_synapses(synapses, errors, synapses[:, 0] / 2) - errors[:, 0]
         mean, error = mean_error(change)
         if not np.isfinite(mean):
@@ -135,28 +137,49 @@ def _anti_fi_worst(results: xr.Dataset) -> Expectation:
     others = [name for name in labels if name != "anti-fi"]
     if "anti-fi" not in labels or not others:
         return Expectation(claim, UNTESTED, ["The study did not run anti-FI beside another rule."])
-    found, smallest = [], (np.inf, "")
-    for number in range(1, results.sizes["round"]):
-        for other in others:
-            # The rule that has more synapses left after the round sets the number at which the two are compared.
-            left = np.maximum(_synapses(results, "anti-fi")[:, number], _synapses(results, other)[:, number])
-            anti, rival = (at_synapses(_synapses(results, n), _retrained(results, n), left) for n in ("anti-fi", other))
-            if not np.isfinite(mean_of(anti - rival)):
-                continue
-            found.append(clearly_positive(anti - rival))
-            if mean_of(anti - rival) < smallest[0]:
-                where = f"{points(anti - rival)} against {labels[other]} at {mean_of(left):,.0f} synapses"
-                smallest = (mean_of(anti - rival), f"The smallest difference is {where} (round {number}).")
+    found, smallest = compared_at_equal_synapses(results, "anti-fi", others)
     if not found:
         return Expectation(claim, UNTESTED, ["Test errors at equal numbers of synapses are missing."])
-    single = results.sizes["trial"] == 1
-    by = "worse (one trial, so chance cannot be told apart)" if single else "worse by more than two standard errors"
     evidence = [
         f"Compared with each of the other rules after every round, at the larger of the two numbers of synapses, the "
-        f"machine pruned by anti-FI is {by} in {sum(found)} of {len(found)} comparisons.",
-        smallest[1],
+        f"machine pruned by anti-FI is {worse_in_words(results)} in {sum(found)} of {len(found)} comparisons.",
+        smallest,
     ]
     return Expectation(claim, verdict(found), evidence)
+
+
+def compared_at_equal_synapses(results: xr.Dataset, loser: str, rivals: list[str]) -> tuple[list[bool], str]:
+    """Whether a rule is clearly worse than others after retraining: one comparison per rival and round.
+
+    They are compared at the larger of the two numbers of synapses that the rules have left after the round; with one
+    trial any difference counts.
+
+    Returns
+    -------
+    tuple
+        The comparisons that could be made, and the smallest difference in a sentence.
+    """
+    labels = labels_of(results)
+    found, smallest = [], (np.inf, "")
+    for number in range(1, results.sizes["round"]):
+        for other in rivals:
+            left = np.maximum(synapses_left(results, loser)[:, number], synapses_left(results, other)[:, number])
+            worse, rival = (
+                at_synapses(synapses_left(results, n), retrained_errors(results, n), left) for n in (loser, other)
+            )
+            if not np.isfinite(mean_of(worse - rival)):
+                continue
+            found.append(clearly_positive(worse - rival))
+            if mean_of(worse - rival) < smallest[0]:
+                where = f"{points(worse - rival)} against {labels[other]} at {mean_of(left):,.0f} synapses"
+                smallest = (mean_of(worse - rival), f"The smallest difference is {where} (round {number}).")
+    return found, smallest[1]
+
+
+def worse_in_words(results: xr.Dataset) -> str:
+    """What is called worse in :func:`compared_at_equal_synapses`."""
+    single = results.sizes["trial"] == 1
+    return "worse (one trial, so chance cannot be told apart)" if single else "worse by more than two standard errors"
 
 
 def _units_removed(results: xr.Dataset) -> Expectation:
@@ -167,11 +190,11 @@ def _units_removed(results: xr.Dataset) -> Expectation:
     if not informed or not controls:
         return Expectation(claim, UNTESTED, ["The study did not run an FI rule beside |w| or random."])
     compared = [*informed, *controls]
-    left = np.max([np.nanmin(_filled(_synapses(results, name)), axis=1) for name in compared], axis=0)
+    left = np.max([np.nanmin(_filled(synapses_left(results, name)), axis=1) for name in compared], axis=0)
     removed = {}
     for name in compared:
-        units = _living(results, name)
-        removed[name] = units[:, 0] - at_synapses(_synapses(results, name), units, left)
+        units = hidden_units_left(results, name)
+        removed[name] = units[:, 0] - at_synapses(synapses_left(results, name), units, left)
     differences = [removed[rule] - removed[control] for rule in informed for control in controls]
     found = [clearly_positive(d) for d in differences if np.isfinite(mean_of(d))]
     if not found:
@@ -197,7 +220,7 @@ def _unpruned_reads(results: xr.Dataset) -> Expectation:
         "points"
     )
     criterion = str(results["criterion"].values[0])
-    unpruned, pixels = _retrained(results, criterion)[:, 0], results["pixel_error"].values
+    unpruned, pixels = retrained_errors(results, criterion)[:, 0], results["pixel_error"].values
     difference = mean_of(unpruned - pixels)
     if not np.isfinite(difference):
         return Expectation(claim, UNTESTED, ["The test error before pruning or that of raw pixels is missing."])

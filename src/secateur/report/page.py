@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import shlex
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,13 @@ from secateur.pruning import ImportanceSampling
 from secateur.report.digits import digits_content
 from secateur.report.patches import patches_content
 from secateur.report.wording import share
-from secateur.studies.config import StudyConfig
+from secateur.studies.config import DigitsConfig, PatchesConfig, StudyConfig
 from secateur.studies.store import StudyFolder
 
 LARGEST_R_HAT = 1.1
 """Split R-hat above this value means that chains had not mixed."""
 
-_CONTENT: dict[str, Callable[..., dict[str, Any]]] = {"digits": digits_content, "patches": patches_content}
+FIRST_TRAINING = "first training"
 _FILES = (
     ("study.toml", "every setting of this run"),
     ("provenance.json", "versions, seed, computer and times"),
@@ -55,9 +54,7 @@ def write_report(folder: StudyFolder) -> Path:
         for name, caption in captions.items()
     }
     template = environment().get_template(f"{folder.config.kind}.html.jinja")
-    page = template.render(
-        figures=figures, **_content(folder), **_CONTENT[folder.config.kind](folder.results, folder.config)
-    )
+    page = template.render(figures=figures, **_content(folder), **_content_of_kind(folder))
     path = folder.path / "report.html"
     write_atomically(path, lambda t: t.write_text(page, "utf-8"))
     return path
@@ -92,10 +89,21 @@ def _content(folder: StudyFolder) -> dict[str, Any]:
         "sampling": config.importance if isinstance(config.importance, ImportanceSampling) else None,
         "largest_r_hat": LARGEST_R_HAT,
         "compile_share": _compile_share(facts),
+        "time_columns": _time_table(facts)[0],
+        "time_rows": _time_table(facts)[1],
         "command": _command(config),
         "own_rules": [name for name in config.criteria if name not in RULE_STYLES],
         "files": _FILES,
     }
+
+
+def _content_of_kind(folder: StudyFolder) -> dict[str, Any]:
+    """What the page of this kind of study shows."""
+    results, config = folder.results, folder.config
+    if isinstance(config, PatchesConfig):
+        return patches_content(results, config)
+    assert isinstance(config, DigitsConfig)
+    return digits_content(results, config, folder.provenance)
 
 
 def finished(facts: dict[str, Any]) -> str | None:
@@ -112,6 +120,22 @@ def _compile_share(facts: dict[str, Any]) -> str | None:
         f"{share(facts['compile_share'])} of the run's {facts['total_seconds']:,.0f} s "
         f"({facts['n_compilations']} compilations)"
     )
+
+
+def _time_table(facts: dict[str, Any]) -> tuple[list[str], list[dict[str, Any]]]:
+    """Seconds of the first training and of every rule, one row per batch of trials; empty where not recorded."""
+    by_trials: dict[str, dict[str, float]] = facts.get("seconds_by_trials", {})
+    columns = list(dict.fromkeys(name for seconds in by_trials.values() for name in seconds))
+    labels = {name: style.label for name, style in rule_styles([c for c in columns if c != FIRST_TRAINING]).items()}
+    rows = [
+        {
+            "name": trials,
+            "colour": None,
+            "cells": [f"{seconds[name]:,.0f}" if name in seconds else "–" for name in columns],
+        }
+        for trials, seconds in by_trials.items()
+    ]
+    return [labels.get(name, name) for name in columns], rows
 
 
 def _command(config: StudyConfig) -> str:
