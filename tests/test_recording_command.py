@@ -17,7 +17,7 @@ import secateur as sc
 from command_line import call, refused
 from pages import SCRIPT, Page
 from secateur import cli
-from secateur.figures.recordings import FIGURES
+from secateur.figures.recordings import FIGURES, draw_recording
 from secateur.recordings.folder import RecordingFolder, fit_recording
 from secateur.recordings.words import is_words_file
 
@@ -97,6 +97,14 @@ def test_the_report_shows_every_figure_and_escapes_names(fitted, monkeypatch, ca
     assert "script" not in read.tags
     for sentence in folder.results.attrs["findings"]:
         assert " ".join(sentence.split()) in read.text
+
+
+def test_figures_without_a_finite_number_say_so(fitted, tmp_path):
+    results = fitted[0].results
+    empty = results.map(lambda variable: variable * np.nan, keep_attrs=True)
+    captions = draw_recording(empty.assign_attrs(results.attrs), tmp_path)
+    assert captions.keys() == FIGURES.keys()
+    assert not any("nan" in caption.text for caption in captions.values())
 
 
 def test_equal_seeds_give_equal_results(fitted, tmp_path):

@@ -183,7 +183,8 @@ def held_out_likelihood(results: xr.Dataset) -> Drawing:
             axes.plot([value], [row], marker, color=colour)
         axes.axvline(0, color=REFERENCE_COLOUR, linewidth=0.9)
         axes.set_yticks(range(len(gains)), [f"{m} over {q.removeprefix('gain over ')}" for m, q in gains])
-        axes.set_ylim(len(gains) - 0.5, -0.5)
+        axes.set_ylim(max(len(gains), 1) - 0.5, -0.5)
+        say_when_empty(axes, np.array([0.0] if gains else []))
         axes.set_xlabel(str(per))
     caption = (
         f"Gain in log-likelihood of one model over another on the {results.attrs['n_held_out_bins']:,} held-out bins, "

@@ -36,12 +36,10 @@ def spectrum(results: xr.Dataset) -> Drawing:
     powers_of_ten(axes.xaxis)
     powers_of_ten(axes.yaxis)
     total = values[positive].sum()
-    share = values[0] / total if total > 0 else np.nan
+    share = f"; the first holds {values[0] / total:.0%} of the sum" if total > 0 else ""
     caption = (
         f"Spectrum of the Fisher information matrix ({_whose(results)}). Large eigenvalues belong to stiff directions, "
-        "along "
-        f"which a small change of parameters changes the distribution of words much; the first holds {share:.0%} of "
-        "the sum."
+        f"along which a small change of parameters changes the distribution of words much{share}."
     )
     return Drawing(figure, "Spectrum of the Fisher information", caption)
 
