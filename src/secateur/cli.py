@@ -5,7 +5,10 @@ Exit codes: 0 done, 1 failed while running, 2 wrong use. Errors are one line on 
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +18,7 @@ from secateur import cli_machines, cli_recordings
 
 if TYPE_CHECKING:
     from secateur.datasets.fetch import FileCheck
-    from secateur.studies.config import StudyConfig
+    from secateur.studies import Progress
 
 app = typer.Typer(
     add_completion=False,
@@ -24,6 +27,15 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Train Boltzmann machines, measure the Fisher information of every synapse and neuron, prune, retrain.",
 )
+
+
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Worker processes, each with its share of the cores. [default: this process alone]"),
+]
+Scheduler = Annotated[
+    str | None, typer.Option(help="Address of a Dask scheduler whose workers do the tasks, e.g. tcp://host:8786.")
+]
 
 
 def _show_version(wanted: bool) -> bool:
@@ -58,8 +70,11 @@ def run_study(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. training.n_epochs=3.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the folder.")] = False,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
 ) -> None:
     """Run a study: train, then prune and retrain by every rule; results, figures and a report."""
+    from secateur import studies
     from secateur.studies.config import load_config, parse_change
 
     given = {
@@ -73,7 +88,22 @@ def run_study(
     changes |= dict(parse_change(text) for text in change or [])
     config = load_config(study, size, changes)
     folder = out or Path(f"{config.name}-{config.size}")
-    _run(config, folder, overwrite)
+    with _watched(folder) as progress:
+        studies.run(config, folder, overwrite=overwrite, progress=progress, workers=workers, scheduler=scheduler)
+    _report(folder)
+
+
+@app.command()
+def resume(
+    folder: Annotated[Path, typer.Argument(help="Folder of a study that was interrupted.")],
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+) -> None:
+    """Continue an interrupted study, with the numbers of an unbroken run; results, figures and a report."""
+    from secateur import studies
+
+    with _watched(folder) as progress:
+        studies.resume(folder, progress=progress, workers=workers, scheduler=scheduler)
     _report(folder)
 
 
@@ -148,7 +178,17 @@ def _show_checks(rows: list[FileCheck]) -> None:
 
 def main() -> None:
     """Run the command line; every foreseen failure ends with one line and an exit code."""
+    _keep_compiled_programs()
     sys.exit(_exit_code())
+
+
+def _keep_compiled_programs() -> None:
+    """Tell JAX, by its own environment variables, to keep compiled programs for later runs and for worker processes."""
+    from platformdirs import user_cache_path
+
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(user_cache_path("secateur") / "compiled"))
+    os.environ.setdefault("JAX_COMPILATION_CACHE_MAX_SIZE", str(2**30))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 
 
 def _exit_code() -> int:
@@ -179,13 +219,20 @@ def _names(text: str | None) -> list[str] | None:
     return None if text is None else [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _run(config: StudyConfig, folder: Path, overwrite: bool) -> None:
-    from secateur import studies
+@contextmanager
+def _watched(folder: Path) -> Iterator[Progress]:
+    """Progress on the terminal while a study runs; then how long it took, or how to go on."""
+    from secateur.studies import StudyFolder
     from secateur.terminal import watch
 
-    with watch() as progress:
-        studies.run(config, folder, overwrite=overwrite, progress=progress)
-    facts = studies.StudyFolder.open(folder).provenance
+    try:
+        with watch() as progress:
+            yield progress
+    except (OSError, MemoryError, KeyboardInterrupt):
+        if (folder / "study.toml").is_file() and not StudyFolder(folder).is_finished:
+            typer.echo(f"what is finished is kept; continue with 'secateur resume {folder}'", err=True)
+        raise
+    facts = StudyFolder.open(folder).provenance
     share = facts["compile_share"]
     typer.echo(
         f"{facts['total_seconds']:.0f} s in all, {share:.0%} of it compiling ({facts['n_compilations']} programs)",

@@ -254,7 +254,8 @@ def sample(
     import numpy as np
 
     from secateur import sampling
-    from secateur.files import load_machine, write_atomically
+    from secateur.array_files import write_atomically
+    from secateur.files import load_machine
     from secateur.rows import MAX_VALUES
 
     model = load_machine(machine)
@@ -289,7 +290,8 @@ def fisher(
     check_out(out, overwrite, ".csv")
     import jax
 
-    from secateur.files import load_machine, write_atomically
+    from secateur.array_files import write_atomically
+    from secateur.files import load_machine
     from secateur.fisher_table import fisher_table
     from secateur.pruning import model_moments
 

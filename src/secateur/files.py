@@ -1,23 +1,21 @@
-"""Machines on disk: safetensors with a JSON header, written atomically, checked when read. No pickle anywhere."""
+"""Machines on disk: safetensors with a JSON header (:mod:`secateur.array_files`)."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
+from secateur.array_files import read_arrays, write_arrays
 from secateur.machine import Machine
 
 FORMAT = "secateur-machine"
 FORMAT_VERSION = 1
+"""Every version up to this one is read, now and by later releases (docs/files.md)."""
+MAX_UNITS = 10**7
+"""Most units of a layer, so that no header makes a reader draw or allocate without bounds."""
 
 
 def save_machine(machine: Machine, path: str | os.PathLike[str], lineage: dict[str, Any] | None = None) -> None:
@@ -38,7 +36,7 @@ def save_machine(machine: Machine, path: str | os.PathLike[str], lineage: dict[s
     arrays = {}
     for name in ("weights", "biases", "masks", "unit_indices"):
         for layer, array in enumerate(getattr(machine, name)):
-            arrays[f"{name}.{layer}"] = np.ascontiguousarray(array)
+            arrays[f"{name}.{layer}"] = np.asarray(array)
     header = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -46,10 +44,7 @@ def save_machine(machine: Machine, path: str | os.PathLike[str], lineage: dict[s
         "original_layer_sizes": machine.original_layer_sizes,
         "lineage": lineage or {},
     }
-    header["sha256"] = _checksum(arrays, header)
-    write_atomically(
-        path, lambda temporary: temporary.write_bytes(save(arrays, metadata={"secateur": json.dumps(header)}))
-    )
+    write_arrays(path, arrays, header)
 
 
 def load_machine(path: str | os.PathLike[str]) -> Machine:
@@ -81,17 +76,8 @@ class MachineFile(NamedTuple):
 
 def read_machine(path: str | os.PathLike[str]) -> MachineFile:
     """All that a file of :func:`save_machine` holds; errors as in :func:`load_machine`."""
-    path = Path(path)
-    content = path.read_bytes()
-    try:
-        arrays = load(content)
-    except SafetensorError as error:
-        raise ValueError(
-            f"{path} is not a readable safetensors file ({error}); it is damaged or of another kind"
-        ) from error
-    header = _header(content, path)
-    if header.get("sha256") != _checksum(arrays, header):
-        raise ValueError(f"{path} is damaged (its checksum does not match); restore it from a copy or make it again")
+    arrays, header = read_arrays(path, "secateur machine", FORMAT, FORMAT_VERSION)
+    _check_header(header, path)
     n_layers = len(header["layer_sizes"])
     try:
         machine = Machine(
@@ -103,60 +89,13 @@ def read_machine(path: str | os.PathLike[str]) -> MachineFile:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} does not hold a whole machine ({error}); write it again with save_machine") from error
-    return MachineFile(machine, header["lineage"], header["sha256"], len(content))
+    return MachineFile(machine, header["lineage"], header["sha256"], Path(path).stat().st_size)
 
 
-def _header(content: bytes, path: Path) -> dict[str, Any]:
-    length = int.from_bytes(content[:8], "little")  # safetensors: header length, then a JSON header
-    metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
-    try:
-        header = json.loads(metadata.get("secateur", ""))
-    except json.JSONDecodeError:
-        header = None
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} is a safetensors file but not a secateur machine; expected a file written by save_machine"
-        )
-    if header.get("format_version") != FORMAT_VERSION:
-        raise ValueError(
-            f"{path} has machine format version {header.get('format_version')}, this secateur reads version "
-            f"{FORMAT_VERSION}; install a newer secateur"
-        )
+def _check_header(header: dict[str, Any], path: str | os.PathLike[str]) -> None:
     sizes_fit = all(
-        isinstance(header.get(name), list) and all(isinstance(n, int) for n in header[name])
+        isinstance(header.get(name), list) and all(type(n) is int and 0 <= n <= MAX_UNITS for n in header[name])
         for name in ("layer_sizes", "original_layer_sizes")
     )
     if not sizes_fit or not isinstance(header.get("lineage"), dict):
         raise ValueError(f"{path} has a damaged header; write it again with save_machine")
-    return header
-
-
-def _checksum(arrays: dict[str, np.ndarray], header: dict[str, Any]) -> str:
-    """SHA-256 of the arrays and of the header without its checksum; safetensors itself notices no changed weight."""
-    described = {name: value for name, value in header.items() if name != "sha256"}
-    checksum = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
-    for name, array in sorted(arrays.items()):
-        checksum.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        checksum.update(np.ascontiguousarray(array).tobytes())
-    return checksum.hexdigest()
-
-
-def write_atomically(path: str | os.PathLike[str], write: Callable[[Path], Any]) -> None:
-    """Call ``write`` on a temporary file beside ``path``, then rename it: readers see the old file or the whole new
-    one.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        write(temporary)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

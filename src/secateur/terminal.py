@@ -49,8 +49,8 @@ class _Bar:
         self.bar = bar
         self.task = bar.add_task("preparing", total=None)
 
-    def start(self, total: int) -> None:
-        self.bar.update(self.task, total=total)
+    def start(self, total: int, done: int = 0) -> None:
+        self.bar.update(self.task, total=total, completed=done)
 
     def describe(self, what: str) -> None:
         self.bar.update(self.task, description=what)
@@ -63,15 +63,16 @@ class _Lines:
     def __init__(self, console: Console):
         self.console = console
         self.began = time.monotonic()
-        self.total = self.done = 0
+        self.total = self.done = self.earlier = 0
 
-    def start(self, total: int) -> None:
-        self.total = total
+    def start(self, total: int, done: int = 0) -> None:
+        self.total, self.done, self.earlier = total, done, done
 
     def describe(self, what: str) -> None:
         elapsed = time.monotonic() - self.began
-        left = f"{elapsed * (self.total - self.done) / self.done:.0f} s left" if self.done else "time left unknown"
-        share = f"{self.done / self.total:4.0%}"
+        now = self.done - self.earlier
+        left = f"{elapsed * (self.total - self.done) / now:.0f} s left" if now else "time left unknown"
+        share = f"{self.done / max(self.total, 1):4.0%}"
         self.console.print(f"{share} {what} ({elapsed:.0f} s, {left})", markup=False, highlight=False, soft_wrap=True)
 
     def advance(self, epochs: int = 1) -> None:

@@ -22,8 +22,8 @@ from typing import Literal
 
 import pooch
 
+from secateur.array_files import write_atomically
 from secateur.datasets import cifar, mnist
-from secateur.files import write_atomically
 
 ENVIRONMENT_VARIABLE = "SECATEUR_DATA_DIR"
 CIFAR_ARCHIVE = "cifar-10-binary.tar.gz"

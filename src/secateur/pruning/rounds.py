@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -23,7 +23,8 @@ from secateur.pruning.criteria import WHOLE_MACHINE_RULES, Rule
 from secateur.pruning.prune import Fraction, pruned_masks
 from secateur.pruning.removal import Zeros, shrink
 from secateur.randomness import child_key
-from secateur.training import TrainingSettings, train
+from secateur.training import TrainingCheckpoint, TrainingSettings, train
+from secateur.training.checkpoint import TrainingPart
 from secateur.trials import keys_for, n_trials, over_trials, unstack
 
 
@@ -78,6 +79,9 @@ def prune_and_retrain(
     importance: ImportanceSampling | Literal["exact"] | None = None,
     zeros: Zeros = "all",
     shrink_at: float = 1.0,
+    first_round: int = 1,
+    checkpoint: TrainingCheckpoint | None = None,
+    on_epoch: Callable[[int], None] | None = None,
 ) -> Iterator[Round]:
     """Prune and retrain a machine round after round; yields after every round.
 
@@ -105,6 +109,12 @@ def prune_and_retrain(
     shrink_at
         Arrays shrink (:func:`secateur.pruning.shrink`) when at least this share of the multiplications of a Gibbs sweep
         would go; every new shape costs compilations. 1: never.
+    first_round
+        Number of the first round; later than 1 to continue from the machine after an earlier round.
+    checkpoint
+        Where a retraining continues that was interrupted, and what it keeps up to date.
+    on_epoch
+        Called with the number of finished epochs of a round's retraining.
 
     Raises
     ------
@@ -116,7 +126,7 @@ def prune_and_retrain(
         raise ValueError("retraining needs visible and retraining, got one; give both, or neither to only prune")
     keys = keys_for(machine, key)
     how = importance or ImportanceSampling()
-    for number in range(1, n_rounds + 1):
+    for number in range(first_round, n_rounds + 1):
         round_keys = child_key(keys, "round", number)
         key_importance, key_removal = child_key(round_keys, "importance"), child_key(round_keys, "removal")
         moments = model_moments(machine, how, key_importance, visible)
@@ -127,7 +137,8 @@ def prune_and_retrain(
         lost = _lost_synapses(machine, pruned)
         machine = _shrink_if_it_pays(pruned, shrink_at)
         if visible is not None and retraining is not None:
-            machine = _retrain(machine, lost, visible, retraining, child_key(round_keys, "retraining"))
+            part = None if checkpoint is None else checkpoint.part(f"round {number}")
+            machine = _retrain(machine, lost, visible, retraining, child_key(round_keys, "retraining"), part, on_epoch)
         yield Round(number, moments, pruned, machine)
 
 
@@ -234,11 +245,21 @@ def _shrink_if_it_pays(machine: Machine, shrink_at: float) -> Machine:
     return smaller if fewer <= (1 - shrink_at) * products else machine
 
 
-def _retrain(pruned: Machine, lost: np.ndarray, visible: AnyArray, retraining: TrainingSettings, keys: Keys) -> Machine:
+def _retrain(
+    pruned: Machine,
+    lost: np.ndarray,
+    visible: AnyArray,
+    retraining: TrainingSettings,
+    keys: Keys,
+    checkpoint: TrainingPart | None,
+    on_epoch: Callable[[int], None] | None,
+) -> Machine:
     """Retrain machines that lost synapses; those that lost none stay as they are."""
     if not lost.any():
         return pruned
-    retrained, _ = train(pruned, visible, retraining, keys, record_history=False)
+    retrained, _ = train(
+        pruned, visible, retraining, keys, record_history=False, checkpoint=checkpoint, on_epoch=on_epoch
+    )
     if lost.all():
         return retrained
     return jax.tree.map(

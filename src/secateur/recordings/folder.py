@@ -17,7 +17,8 @@ import jax
 import tomli_w
 import xarray as xr
 
-from secateur.files import save_machine, write_atomically
+from secateur.array_files import write_atomically
+from secateur.files import save_machine
 from secateur.fisher_matrix import Of
 from secateur.recordings.analysis import Analysis, analyse
 from secateur.recordings.parameters import Convention

@@ -25,8 +25,8 @@ from jaxtyping import Float, PRNGKeyArray
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from secateur import enumeration, fisher_matrix, pairwise, sampling
+from secateur.array_files import write_atomically
 from secateur.arrays import AnyArray
-from secateur.files import write_atomically
 from secateur.fisher_matrix import FisherMatrix, Of
 from secateur.moments import N_GROUPS
 from secateur.pairwise.model import PairwiseModel

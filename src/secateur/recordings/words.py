@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 
-from secateur.files import write_atomically
+from secateur.array_files import write_atomically
 from secateur.recordings.binning import Counts, count, find_epochs
 from secateur.recordings.checks import check_times, check_units_of_time, in_order
 from secateur.recordings.nested import Reading

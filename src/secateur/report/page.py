@@ -12,9 +12,9 @@ import jinja2
 import numpy as np
 import xarray as xr
 
+from secateur.array_files import write_atomically
 from secateur.figures import RULE_STYLES, draw_all, rule_styles
 from secateur.figures.summary import has_error_bars
-from secateur.files import write_atomically
 from secateur.pruning import ImportanceSampling
 from secateur.report.digits import digits_content
 from secateur.report.patches import patches_content

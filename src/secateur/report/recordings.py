@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from secateur.array_files import write_atomically
 from secateur.figures.recordings import draw_recording
-from secateur.files import write_atomically
 from secateur.report.page import embedded, environment, finished
 
 GROUPS = {

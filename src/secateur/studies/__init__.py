@@ -8,10 +8,10 @@ import xarray as xr
 
 from secateur.studies.config import StudyConfig, built_in_studies, load_config
 from secateur.studies.progress import Progress
-from secateur.studies.runner import run
+from secateur.studies.runner import resume, run
 from secateur.studies.store import StudyFolder
 
-__all__ = ["Progress", "StudyConfig", "StudyFolder", "built_in_studies", "load_config", "open", "run"]
+__all__ = ["Progress", "StudyConfig", "StudyFolder", "built_in_studies", "load_config", "open", "resume", "run"]
 
 
 def open(path: str | os.PathLike[str]) -> xr.Dataset:

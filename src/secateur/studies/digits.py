@@ -19,8 +19,8 @@ from secateur.moments import Moments
 from secateur.randomness import child_key
 from secateur.studies.config import DigitsConfig, DigitsEvaluation
 from secateur.studies.schema import DIGITS, Variable
-from secateur.studies.study import Measured
-from secateur.training import pretrain, train
+from secateur.studies.study import Measured, checksum_of
+from secateur.training import TrainingCheckpoint, pretrain, train
 from secateur.trials import over_trials, stack
 
 REFERENCES = ("test digits", "random patterns")
@@ -70,7 +70,12 @@ class DigitsStudy:
         first = self.images[0]
         return {"image_shape": first.shape, "n_train": len(first.train), "n_test": len(first.test)}
 
-    def train(self, on_epoch: Callable[[int], None]) -> tuple[Machine, Measured]:
+    @property
+    def data_sha256(self) -> str:
+        """Checksum of all training and test images of the trials, as the machines see them."""
+        return checksum_of(*(rows for images in self.images for rows in (images.train, images.test)))
+
+    def train(self, on_epoch: Callable[[int], None], checkpoint: TrainingCheckpoint) -> tuple[Machine, Measured]:
         """Greedy pretraining, then joint training of all layers."""
         machine, _ = pretrain(
             self.machine,
@@ -79,6 +84,7 @@ class DigitsStudy:
             child_key(self.keys, "pretraining"),
             record_history=False,
             on_epoch=on_epoch,
+            checkpoint=checkpoint.part("pretraining"),
         )
         machine, history = train(
             machine,
@@ -87,6 +93,7 @@ class DigitsStudy:
             child_key(self.keys, "training"),
             validation=self.held_out,
             on_epoch=on_epoch,
+            checkpoint=checkpoint.part("training"),
         )
         return machine, {f"training_{name}": values.T for name, values in vars(history).items()}
 

@@ -19,8 +19,8 @@ from secateur.moments import Moments
 from secateur.randomness import child_key
 from secateur.studies.config import PatchesConfig
 from secateur.studies.schema import PATCHES, Variable
-from secateur.studies.study import Measured
-from secateur.training import train
+from secateur.studies.study import Measured, checksum_of
+from secateur.training import TrainingCheckpoint, train
 from secateur.trials import stack, unstack
 
 ESTIMATES = ("exact", "sampled")
@@ -80,11 +80,22 @@ class PatchesStudy:
             "pixel_column": first.offsets[:, 1],
         }
 
-    def train(self, on_epoch: Callable[[int], None]) -> tuple[Machine, Measured]:
+    @property
+    def data_sha256(self) -> str:
+        """Checksum of all training and validation patches of the trials."""
+        return checksum_of(*(rows for patches in self.patches for rows in (patches.train, patches.validation)))
+
+    def train(self, on_epoch: Callable[[int], None], checkpoint: TrainingCheckpoint) -> tuple[Machine, Measured]:
         """Train all trials at once."""
         key = child_key(self.keys, "training")
         machine, _ = train(
-            self.machine, self.visible, self.config.training, key, record_history=False, on_epoch=on_epoch
+            self.machine,
+            self.visible,
+            self.config.training,
+            key,
+            record_history=False,
+            on_epoch=on_epoch,
+            checkpoint=checkpoint.part("training"),
         )
         return machine, {}
 

@@ -14,8 +14,8 @@ import jax
 class Progress(Protocol):
     """What a study tells while it runs; work is counted in training epochs."""
 
-    def start(self, total: int) -> None:
-        """Begin: ``total`` epochs lie ahead."""
+    def start(self, total: int, done: int = 0) -> None:
+        """Begin: ``total`` epochs in all, of which ``done`` were finished in earlier sessions."""
 
     def describe(self, what: str) -> None:
         """Say what runs now, e.g. the rule, trials and round."""
@@ -27,7 +27,7 @@ class Progress(Protocol):
 class Silent:
     """Progress that nobody watches."""
 
-    def start(self, total: int) -> None:
+    def start(self, total: int, done: int = 0) -> None:
         """Ignore."""
 
     def describe(self, what: str) -> None:

@@ -19,12 +19,12 @@ from secateur.trials import unstack
 _BYTES = 4  # of a float32 parameter
 
 
-def results_of(config: StudyConfig, study: Study) -> xr.Dataset:
-    """Results of a study of this kind, every value missing yet."""
+def results_of(config: StudyConfig, study: Study, trials: Sequence[int], criteria: Sequence[str]) -> xr.Dataset:
+    """Results of some trials and rules of a study of this kind, every value missing yet."""
     layer_sizes = study.machine.layer_sizes
     coords = {
-        "trial": np.arange(config.trials),
-        "criterion": list(config.criteria),
+        "trial": np.asarray(trials),
+        "criterion": list(criteria),
         "round": np.arange(config.rounds + 1),
         "stage": list(STAGES),
         "matrix": np.arange(len(layer_sizes) - 1),
@@ -43,33 +43,31 @@ def results_of(config: StudyConfig, study: Study) -> xr.Dataset:
 
 
 class Recorder:
-    """Writes measurements of some trials into the results."""
+    """Writes measurements of the trials of a batch, pruned by one rule, into their results."""
 
-    def __init__(self, results: xr.Dataset, trials: Sequence[int], study: Study):
+    def __init__(self, results: xr.Dataset, study: Study):
         self.results = results
-        self.trials = slice(trials[0], trials[-1] + 1)
         self.keys = study.keys
 
     def once(self, measured: Measured) -> None:
         """Write what is measured once per trial."""
         for name, values in measured.items():
-            self.results[name].values[self.trials] = values
+            self.results[name].values[:] = values
 
-    def stages(self, measured: Measured, criteria: Sequence[str], number: int, stages: Sequence[str]) -> None:
+    def stages(self, measured: Measured, number: int, stages: Sequence[str]) -> None:
         """Write what was measured at one stage of a round, or at several where they are equal.
 
         Of variables without a stage the value of the last stage stays.
         """
-        for criterion in criteria:
-            for name, values in measured.items():
-                place = self._at(name, criterion, number)
-                if "stage" not in self.results[name].dims:
-                    place[:] = values
-                    continue
-                for stage in stages:
-                    place[:, STAGES.index(stage)] = values
+        for name, values in measured.items():
+            place = self._at(name, number)
+            if "stage" not in self.results[name].dims:
+                place[:] = values
+                continue
+            for stage in stages:
+                place[:, STAGES.index(stage)] = values
 
-    def structure(self, machine: Machine, criteria: Sequence[str], number: int) -> None:
+    def structure(self, machine: Machine, number: int) -> None:
         """Write what is left of a machine at the end of a round."""
         singles = unstack(machine)
         masks = [[np.asarray(m) for m in one.masks] for one in singles]
@@ -84,21 +82,20 @@ class Recorder:
             "machine_bytes": _BYTES * (n_weights + n_units.sum(axis=1)),
             "lost_pixel": lost,
         }
-        self.stages(measured, criteria, number, STAGES)
+        self.stages(measured, number, STAGES)
 
-    def information(self, machine: Machine, moments: list[Moments], criterion: str, number: int) -> None:
+    def information(self, machine: Machine, moments: list[Moments], number: int) -> None:
         """Write the mean information of every living first-layer unit's synapses, and how well its chains mixed."""
         for trial, (one, its_moments) in enumerate(zip(unstack(machine), moments, strict=True)):
             mixing = its_moments.diagnostics
             sample_size, r_hat = (np.inf, 1.0) if mixing is None else (mixing.effective_sample_size, mixing.split_r_hat)
-            self._at("effective_sample_size", criterion, number)[trial] = sample_size
-            self._at("split_r_hat", criterion, number)[trial] = r_hat
+            self._at("effective_sample_size", number)[trial] = sample_size
+            self._at("split_r_hat", number)[trial] = r_hat
             information = least_fi_units(one, its_moments, self.keys[trial])[0]
             alive = living_units([np.asarray(m) for m in one.masks])[1]
             units = np.asarray(one.unit_indices[1])
-            self._at("unit_information", criterion, number)[trial, units[alive]] = information[alive]
+            self._at("unit_information", number)[trial, units[alive]] = information[alive]
 
-    def _at(self, name: str, criterion: str, number: int) -> np.ndarray:
-        """View of a variable at one criterion and round, trial first."""
-        place = list(self.results["criterion"].values).index(criterion)
-        return self.results[name].values[self.trials, place, number]
+    def _at(self, name: str, number: int) -> np.ndarray:
+        """View of a variable at one round, trial first."""
+        return self.results[name].values[:, 0, number]

@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from datetime import UTC, datetime
+from contextlib import AbstractContextManager, nullcontext
 
 import xarray as xr
-from threadpoolctl import threadpool_limits
 
-from secateur.machine import Machine
-from secateur.pruning import compact, model_moments, prune_and_retrain
-from secateur.randomness import child_key
-from secateur.studies.config import DigitsConfig, PatchesConfig, StudyConfig
-from secateur.studies.digits import DigitsStudy
-from secateur.studies.patches import PatchesStudy
+from secateur.studies.config import StudyConfig, load_config
+from secateur.studies.crew import Crew, Here, prepare
 from secateur.studies.progress import Progress, Silent, Stopwatch
-from secateur.studies.recorder import Recorder, results_of
-from secateur.studies.schema import STAGES
-from secateur.studies.store import StudyFolder, describe_run
+from secateur.studies.record import Record, peek
+from secateur.studies.recorder import results_of
+from secateur.studies.sessions import Sessions
+from secateur.studies.store import StudyFolder
 from secateur.studies.study import Study
+from secateur.studies.task import Task, batches
 from secateur.studies.timing import time_sweeps
-from secateur.trials import unstack
-
-PROCEDURES: dict[type[StudyConfig], Callable[..., Study]] = {DigitsConfig: DigitsStudy, PatchesConfig: PatchesStudy}
-"""The procedure of each kind of study."""
 
 
 def run(
@@ -34,8 +25,12 @@ def run(
     *,
     overwrite: bool = False,
     progress: Progress | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
 ) -> xr.Dataset:
     """Run a study and write its folder; ``trials_at_once`` trials train as one batch.
+
+    Numbers do not depend on where the tasks run, nor on interruptions (:func:`resume`).
 
     Parameters
     ----------
@@ -47,6 +42,10 @@ def run(
         Replace an earlier run in that folder.
     progress
         Told what runs and how much is done.
+    workers
+        Worker processes on this computer. ``None``: this process, with ``config.threads`` rules at a time.
+    scheduler
+        Address of a Dask scheduler whose workers see the folder under the same path; in place of ``workers``.
 
     Returns
     -------
@@ -56,150 +55,120 @@ def run(
     Raises
     ------
     ValueError
-        If settings do not fit the data or the folder is taken; then nothing has been written.
+        If settings do not fit the data, the folder is taken or another run writes to it; then nothing has been written.
+    OSError
+        If the folder cannot be written, or no scheduler answers.
     """
-    return _Run(config, out, overwrite, progress or Silent()).run()
+    crew, clock = _crew(workers, scheduler), Stopwatch()
+    # The first batch before anything is written: settings that do not fit the data leave nothing behind.
+    study = prepare(config, batches(config)[0], clock)
+    with StudyFolder.create(out, config, overwrite) as folder:
+        return _finish(folder, config, study, crew, progress or Silent(), clock)
 
 
-class _Run:
-    """One run of a study: what its steps share."""
+def resume(
+    path: str | os.PathLike[str],
+    *,
+    progress: Progress | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+) -> xr.Dataset:
+    """Continue a study that was interrupted, with the numbers of an unbroken run; nothing to do for a finished one.
 
-    def __init__(self, config: StudyConfig, out: str | os.PathLike[str], overwrite: bool, progress: Progress):
-        self.config = config
-        self.progress = progress
-        self.clock = Stopwatch()
-        self.facts = describe_run(config)
-        size = config.trials_at_once or config.trials
-        self.batches = [range(first, min(first + size, config.trials)) for first in range(0, config.trials, size)]
-        # The first batch before anything is written: settings that do not fit the data leave nothing behind.
-        self.first = self._prepare(self.batches[0])
-        self.folder = StudyFolder.create(out, config, overwrite)
-        self.results = results_of(config, self.first)
-        self.seconds: dict[str, dict[str, float]] = {}
-        self.stopped = False
+    Parameters as of :func:`run`.
 
-    def run(self) -> xr.Dataset:
-        config, clock = self.config, self.clock
-        epochs = self.first.n_epochs + len(config.criteria) * config.rounds * config.retraining.n_epochs
-        self.progress.start(len(self.batches) * epochs)
-        # Linear algebra gets the cores that the rules leave: more threads than cores make it ten times slower.
-        cores = max(1, (os.cpu_count() or 1) // config.threads)
-        with clock.compilations(), threadpool_limits(cores):
-            for number, trials in enumerate(self.batches):
-                study = self.first if number == 0 else self._prepare(trials)
-                self._run_batch(_Batch(self, trials, study))
-        sweeps = time_sweeps(self.folder, config)
-        self._finish(sweeps)
-        return self.results
-
-    def _prepare(self, trials: Sequence[int]) -> Study:
-        with self.clock.compilations(), self.clock.phase("prepare"):
-            return PROCEDURES[type(self.config)](self.config, trials)
-
-    def _run_batch(self, batch: _Batch) -> None:
-        config = self.config
-        machine = batch.train()
-        self.folder.write_results(self.results)
-        # Rules are independent: each has its own keys and its own place in the results.
-        with ThreadPoolExecutor(config.threads) as pool:
-            futures = [pool.submit(batch.prune, machine, criterion) for criterion in config.criteria]
-            try:
-                for future in as_completed(futures):
-                    future.result()
-                    self.folder.write_results(self.results)
-            except BaseException:
-                self.stopped = True
-                pool.shutdown(cancel_futures=True)
-                raise
-
-    def _finish(self, sweeps: list[dict[str, object]]) -> None:
-        clock = self.clock
-        self.folder.write_provenance(
-            self.facts
-            | {
-                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-                "seconds": {name: round(seconds, 2) for name, seconds in clock.seconds.items()},
-                "seconds_by_trials": self.seconds,
-                "total_seconds": round(clock.total, 2),
-                "compile_seconds": round(clock.compile_seconds, 2),
-                "compile_share": round(clock.compile_seconds / clock.total, 3),
-                "n_compilations": clock.n_compilations,
-                "gibbs_sweeps": sweeps,
-            }
-        )
+    Raises
+    ------
+    ValueError
+        If the folder holds no study, another run writes to it, a file of it is damaged, or the data are not those it
+        began with.
+    OSError
+        If the folder cannot be written, or no scheduler answers.
+    """
+    folder = StudyFolder(path)
+    if not (folder.path / "study.toml").is_file():
+        raise ValueError(f"{str(path)!r} holds no study (study.toml is missing); begin one with 'secateur run'")
+    crew, clock = _crew(workers, scheduler), Stopwatch()
+    with folder.locked():
+        if folder.is_finished and folder.provenance.get("finished"):
+            folder.remove_records()
+            return folder.results
+        config = load_config(folder.path / "study.toml")
+        study = prepare(config, batches(config)[0], clock)
+        return _finish(folder, config, study, crew, progress or Silent(), clock)
 
 
-class _Batch:
-    """The trials of a study that run as one."""
+def _crew(workers: int | None, scheduler: str | None) -> AbstractContextManager[Crew]:
+    if workers is None and scheduler is None:
+        return nullcontext(Here())
+    if workers is not None and scheduler is not None:
+        raise ValueError("workers and scheduler exclude each other: give a number of processes here, or an address")
+    if workers is not None and workers < 1:
+        raise ValueError(f"workers must be at least 1, got {workers}; leave it out for this process alone")
+    from secateur.studies.cluster import connect
 
-    def __init__(self, run: _Run, trials: Sequence[int], study: Study):
-        self.run, self.trials, self.study = run, trials, study
-        self.config, self.clock, self.progress = run.config, run.clock, run.progress
-        self.recorder = Recorder(run.results, trials, study)
-        self.name = f"trial {trials[0] + 1}" if len(trials) == 1 else f"trials {trials[0] + 1}-{trials[-1] + 1}"
-        self.seconds = run.seconds.setdefault(self.name, {})
+    return connect(workers, scheduler)
 
-    def train(self) -> Machine:
-        """The trained machines, measured and saved."""
-        self.progress.describe(f"{self.name}: first training")
-        began = self.clock.total
-        with self.clock.phase("train"):
-            machine, measured = self.study.train(on_epoch=lambda _: self.progress.advance())
-        self.seconds["first training"] = round(self.clock.total - began, 1)
-        with self.clock.phase("evaluate"):
-            self.recorder.once(measured | self.study.once(machine))
-            self._evaluate(machine, self.config.criteria, 0, STAGES)
-        self._save(machine, self.config.criteria[0], 0)
-        return machine
 
-    def prune(self, machine: Machine, criterion: str) -> None:
-        """All rounds of one rule."""
-        config, n_rounds = self.config, self.config.rounds
-        began = self.clock.total
-        keys = child_key(self.study.keys, "pruning", criterion)
-        rounds = prune_and_retrain(
-            machine,
-            self.study.visible,
-            criterion,
-            n_rounds=n_rounds,
-            fraction=config.pruning.fraction,
-            retraining=config.retraining,
-            key=keys,
-            importance=config.importance,
-            zeros=config.pruning.zeros,
-            shrink_at=config.pruning.shrink_at,
-        )
-        for number in range(1, n_rounds + 1):
-            if self.run.stopped:  # another rule failed, or the user interrupted
-                return
-            self.progress.describe(f"{self.name}: {criterion}, round {number} of {n_rounds}")
-            with self.clock.phase("prune and retrain"):
-                done = next(rounds)
-            with self.clock.phase("evaluate"):
-                self._evaluate(done.pruned, (criterion,), number, ("pruned",))
-                self._evaluate(done.retrained, (criterion,), number, ("retrained",))
-                # Importance was measured at the start of this round, from the machine of the round before.
-                self.recorder.information(machine, done.moments, criterion, number - 1)
-                removal = self.study.removal(machine, done.moments, done.pruned)
-                self.recorder.stages(removal, (criterion,), number, STAGES)
-            machine = done.retrained
-            self._save(machine, criterion, number)
-            self.progress.advance(config.retraining.n_epochs)
-        with self.clock.phase("evaluate"):
-            last = child_key(keys, "last information")
-            moments = model_moments(machine, config.importance, last, self.study.visible)
-            self.recorder.information(machine, moments, criterion, n_rounds)
-        self.seconds[criterion] = round(self.clock.total - began, 1)
+def _finish(
+    folder: StudyFolder,
+    config: StudyConfig,
+    study: Study,
+    crew: AbstractContextManager[Crew],
+    progress: Progress,
+    clock: Stopwatch,
+) -> xr.Dataset:
+    """Do every task that is not finished, then write results and provenance."""
+    with crew as workers:
+        sessions = Sessions(folder, config, workers.where)
+        with sessions.recorded(clock):
+            progress.start(*_epochs(folder, config, study))
+            workers.perform(folder, config, study, progress, clock)
+            records = _records(folder, config, study)
+            results = _gathered(config, study, records)
+            sweeps = time_sweeps(folder, config)
+            folder.write_results(results)
+        sessions.finish(clock, records, sweeps, workers.described)
+    folder.remove_records()
+    return results
 
-    def _evaluate(self, machine: Machine, criteria: tuple[str, ...], number: int, stages: tuple[str, ...]) -> None:
-        """Measure a machine at one stage of a round, or at several equal ones."""
-        keys = child_key(self.study.keys, "evaluation", *criteria, number, stages[-1])
-        self.recorder.stages(self.study.evaluate(machine, keys), criteria, number, stages)
-        if stages[-1] == STAGES[-1]:
-            self.recorder.structure(machine, criteria, number)
-            self.recorder.stages(self.study.end_of_round(machine, keys), criteria, number, stages)
 
-    def _save(self, machine: Machine, criterion: str, number: int) -> None:
-        with self.clock.phase("write"):
-            for trial, one in zip(self.trials, unstack(machine), strict=True):
-                self.run.folder.save_machine(compact(one), trial, criterion, number)
+def _tasks(config: StudyConfig) -> list[Task]:
+    return [Task(trials, criterion) for trials in batches(config) for criterion in (None, *config.criteria)]
+
+
+def _epochs(folder: StudyFolder, config: StudyConfig, study: Study) -> tuple[int, int]:
+    """Training epochs of the whole study, and how many of them are in finished rounds."""
+    total = done = 0
+    for task in _tasks(config):
+        n_rounds, finished = peek(folder.record_path(task.trials, task.criterion))
+        if task.criterion is None:
+            total += study.n_epochs
+            done += study.n_epochs * finished
+        else:
+            total += config.rounds * config.retraining.n_epochs
+            done += n_rounds * config.retraining.n_epochs
+    return total, done
+
+
+def _records(folder: StudyFolder, config: StudyConfig, study: Study) -> dict[Task, Record]:
+    records = {}
+    for task in _tasks(config):
+        empty = results_of(config, study, task.trials, [task.criterion or config.criteria[0]])
+        records[task] = Record.read(folder.record_path(task.trials, task.criterion), empty, study.machine)
+    return records
+
+
+def _gathered(config: StudyConfig, study: Study, records: dict[Task, Record]) -> xr.Dataset:
+    """Results of the whole study from those of its tasks."""
+    results = results_of(config, study, range(config.trials), config.criteria)
+    for task, record in records.items():
+        trials = slice(task.trials[0], task.trials[-1] + 1)
+        for name, values in record.results.items():
+            target = results[name]
+            if "criterion" not in target.dims:
+                if task.criterion is None:
+                    target.values[trials] = values
+            elif task.criterion is not None:
+                target.values[trials, config.criteria.index(task.criterion)] = values.values[:, 0]
+    return results

@@ -7,16 +7,19 @@ import os
 import platform
 import shutil
 import subprocess
-from datetime import UTC, datetime
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import tomli_w
 import xarray as xr
+from filelock import FileLock, Timeout
 
 from secateur import __version__
-from secateur.files import load_machine, save_machine, write_atomically
+from secateur.array_files import write_atomically
+from secateur.files import load_machine, save_machine
 from secateur.machine import Machine
 from secateur.studies.config import StudyConfig, load_config
 
@@ -28,60 +31,109 @@ class StudyFolder:
     """Paths and files of one study.
 
     ``study.toml`` (resolved settings), ``provenance.json``, ``results.nc``, ``machines/``, ``figures/``,
-    ``report.html``.
+    ``report.html``; while the study is not finished ``tasks/``, what every task has done, in place of the results.
     """
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str], config: StudyConfig, overwrite: bool = False) -> StudyFolder:
-        """Make the folder of a new run and write its settings.
+    @contextmanager
+    def create(
+        cls, path: str | os.PathLike[str], config: StudyConfig, overwrite: bool = False
+    ) -> Iterator[StudyFolder]:
+        """Make the folder of a new run and write its settings; it is locked while a ``with`` block runs.
 
         Raises
         ------
         ValueError
-            If the folder exists and ``overwrite`` is false, or it holds something that is not a study.
+            If the folder exists and ``overwrite`` is false, it holds something that is not a study, or another run
+            writes to it.
         OSError
             If the folder cannot be written.
         """
         folder = cls(path)
         if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
+            known = (folder.path / "study.toml").is_file()
             if not overwrite:
-                raise ValueError(f"{str(path)!r} exists already; choose another folder or say --overwrite")
-            if not (folder.path / "study.toml").is_file():
+                more = f"continue it with 'secateur resume {path}', " if known and not folder.is_finished else ""
+                raise ValueError(f"{str(path)!r} exists already; {more}choose another folder or say --overwrite")
+            if not known:
                 raise ValueError(
                     f"{str(path)!r} is not the folder of a study, so it is not overwritten; choose another"
                 )
-            for entry in ("results.nc", "provenance.json", "report.html", "machines", "figures"):
+        with folder.locked():
+            for entry in ("results.nc", "provenance.json", "report.html", "machines", "figures", "tasks"):
                 found = folder.path / entry
                 shutil.rmtree(found) if found.is_dir() else found.unlink(missing_ok=True)
-        settings = tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
-        write_atomically(folder.path / "study.toml", lambda t: t.write_text(settings, "utf-8"))
-        return folder
+            settings = tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+            write_atomically(folder.path / "study.toml", lambda t: t.write_text(settings, "utf-8"))
+            yield folder
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> StudyFolder:
-        """Folder of an earlier run.
+        """Folder of a finished run.
 
         Raises
         ------
         ValueError
-            If there is no study with results in it.
+            If there is no finished study in it.
         """
         folder = cls(path)
-        for name in ("study.toml", "results.nc", "provenance.json"):
-            if not (folder.path / name).is_file():
-                raise ValueError(
-                    f"{str(path)!r} holds no finished study ({name} is missing) and no fitted recording; "
-                    "run a study or fit a recording into it with --out"
-                )
-        return folder
+        if folder.is_finished:
+            return folder
+        if (folder.path / "study.toml").is_file():
+            raise ValueError(
+                f"{str(path)!r} holds a study that is not finished (results.nc or provenance.json is missing); "
+                f"continue it with 'secateur resume {path}'"
+            )
+        raise ValueError(
+            f"{str(path)!r} holds no finished study (study.toml is missing) and no fitted recording; "
+            "run a study or fit a recording into it with --out"
+        )
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the results of a whole run are there."""
+        return all((self.path / name).is_file() for name in ("study.toml", "results.nc", "provenance.json"))
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs from writing to the folder while a ``with`` block runs.
+
+        The system frees the lock when the process that holds it ends, however it ends: a lock cannot be left behind.
+
+        Raises
+        ------
+        ValueError
+            If another run holds the lock.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise ValueError(
+                f"another run{self._writer()} is writing to {str(self.path)!r}; wait until it ends, or choose another "
+                "folder"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _writer(self) -> str:
+        """Which process writes to the folder, as far as it has said so."""
+        try:
+            last = self.provenance["sessions"][-1]
+            return f" (process {last['process']} on {last['host']})"
+        except (OSError, ValueError, KeyError, IndexError):
+            return ""
 
     @property
     def config(self) -> StudyConfig:
         """The settings the study ran with."""
-        return load_config(self.path / "study.toml", finished=True)
+        return load_config(self.path / "study.toml", finished=self.is_finished)
 
     @property
     def results(self) -> xr.Dataset:
@@ -105,13 +157,20 @@ class StudyFolder:
         text = json.dumps(facts, indent=2) + "\n"
         write_atomically(self.path / "provenance.json", lambda t: t.write_text(text, "utf-8"))
 
+    def record_path(self, trials: Sequence[int], criterion: str | None) -> Path:
+        """File of what a task has finished: the first training of some trials, or a rule from there."""
+        name = "first-training" if criterion is None else _file_name(criterion)
+        return self.path / "tasks" / f"trials-{trials[0]:02d}-{trials[-1]:02d}" / f"{name}.safetensors"
+
+    def remove_records(self) -> None:
+        """Forget what single tasks have done: the results hold it all."""
+        shutil.rmtree(self.path / "tasks", ignore_errors=True)
+
     def machine_path(self, trial: int, criterion: str, number: int) -> Path:
         """File of a machine after a round (0: before any pruning); the rule ``module:function`` is in
         ``module=function``.
         """
-        # No colon in folder names: some file systems and archives refuse it. The name of no rule holds a "=".
-        folder = criterion.replace(":", "=")
-        name = f"{UNPRUNED}.safetensors" if number == 0 else f"{folder}/round-{number:02d}.safetensors"
+        name = f"{UNPRUNED}.safetensors" if number == 0 else f"{_file_name(criterion)}/round-{number:02d}.safetensors"
         return self.path / "machines" / f"trial-{trial:02d}" / name
 
     def save_machine(self, machine: Machine, trial: int, criterion: str, number: int) -> None:
@@ -127,15 +186,10 @@ class StudyFolder:
         return load_machine(self.machine_path(trial, criterion, number))
 
 
-def describe_run(config: StudyConfig) -> dict[str, Any]:
-    """Versions, seed, hardware, commit and start time of a run that begins now."""
-    return {
-        "study": config.name,
-        "size": config.size,
-        "seed": config.seed,
-        **describe_versions(),
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+def _file_name(criterion: str) -> str:
+    """Name of a rule in paths."""
+    # No colon: some file systems and archives refuse it. The name of no rule holds a "=".
+    return criterion.replace(":", "=")
 
 
 def describe_versions() -> dict[str, Any]:

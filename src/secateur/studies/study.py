@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
@@ -12,6 +13,7 @@ from secateur.arrays import Keys
 from secateur.machine import Machine
 from secateur.moments import Moments
 from secateur.studies.schema import Variable
+from secateur.training import TrainingCheckpoint
 
 Measured = dict[str, np.ndarray]
 """Values by name of a variable, trial first."""
@@ -48,7 +50,11 @@ class Study(Protocol):
     def attrs(self) -> dict[str, Any]:
         """Facts about the data, for the results."""
 
-    def train(self, on_epoch: Callable[[int], None]) -> tuple[Machine, Measured]:
+    @property
+    def data_sha256(self) -> str:
+        """Checksum of the rows that the trials learn and are judged by."""
+
+    def train(self, on_epoch: Callable[[int], None], checkpoint: TrainingCheckpoint) -> tuple[Machine, Measured]:
         """The trained machines and what was measured during training."""
 
     def once(self, machine: Machine) -> Measured:
@@ -62,3 +68,12 @@ class Study(Protocol):
 
     def removal(self, before: Machine, moments: list[Moments], after: Machine) -> Measured:
         """What is measured of a removal: the machine before, its moments, the machine after."""
+
+
+def checksum_of(*rows: np.ndarray) -> str:
+    """SHA-256 of 0/1 rows, in hexadecimal digits."""
+    found = hashlib.sha256()
+    for some in rows:
+        found.update(str(some.shape).encode())
+        found.update(np.packbits(some.astype(bool)).tobytes())
+    return found.hexdigest()

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from secateur import enumeration
 from secateur.arrays import AnyArray
 from secateur.machine import Machine, Parameters
+from secateur.training.checkpoint import Reached, TrainingPart
 from secateur.trials import over_trials
 
 _ITERATIONS_PER_CALL = 25
@@ -24,6 +25,7 @@ def maximise_likelihood(
     visible: Float[AnyArray, "*trials rows visible"],
     n_iterations: int,
     on_epoch: Callable[[int], None] | None = None,
+    checkpoint: TrainingPart | None = None,
 ) -> Machine:
     """Maximise the exact mean log-likelihood of the rows with L-BFGS (Liu & Nocedal 1989), for stacked trials at once.
 
@@ -39,6 +41,8 @@ def maximise_likelihood(
         Iterations of L-BFGS.
     on_epoch
         Called with the number of finished iterations.
+    checkpoint
+        See :func:`secateur.training.train`.
 
     Raises
     ------
@@ -47,14 +51,19 @@ def maximise_likelihood(
     """
     enumeration.check_size(machine.layer_sizes, "training", "train with method='cd' or 'pcd'")
     patterns, frequencies = _patterns(np.asarray(visible))
-    state = _start(machine)
+    finished, state = 0, (machine, _start(machine))
+    if checkpoint is not None:
+        finished, state, _ = checkpoint.restore(state)
     for first in range(0, n_iterations, _ITERATIONS_PER_CALL):
-        count = min(_ITERATIONS_PER_CALL, n_iterations - first)
-        machine, state = _iterate(machine, state, patterns, frequencies, np.int32(count))
+        end = min(first + _ITERATIONS_PER_CALL, n_iterations)
+        if first >= finished:
+            state = _iterate(*state, patterns, frequencies, np.int32(end - first))
+            if checkpoint is not None:
+                checkpoint.keep(Reached(end, state, []), last=end == n_iterations)
         if on_epoch is not None:
-            for iteration in range(first, first + count):
+            for iteration in range(first, end):
                 on_epoch(iteration + 1)
-    return machine
+    return state[0]
 
 
 @jax.jit

@@ -18,6 +18,7 @@ from secateur.machine import Machine, Parameters, States
 from secateur.randomness import child_key
 from secateur.sampling import data_states
 from secateur.training import gradients
+from secateur.training.checkpoint import Reached, TrainingPart
 from secateur.training.exact import maximise_likelihood
 from secateur.training.history import History, measure
 from secateur.training.settings import TrainingSettings
@@ -49,6 +50,7 @@ def train(
     input_scales: tuple[float, float] = (1.0, 1.0),
     record_history: bool = True,
     on_epoch: Callable[[int], None] | None = None,
+    checkpoint: TrainingPart | None = None,
 ) -> tuple[Machine, History]:
     """Train a machine, or stacked trials of machines at once.
 
@@ -69,7 +71,10 @@ def train(
     record_history
         Whether to measure after every epoch; without it the history is empty.
     on_epoch
-        Called with the number of finished epochs.
+        Called with the number of finished epochs, also of those that a checkpoint brings.
+    checkpoint
+        Where the training continues if it was interrupted, and what it keeps up to date
+        (:class:`secateur.training.TrainingCheckpoint`); the trained machine is the same.
 
     Returns
     -------
@@ -88,7 +93,7 @@ def train(
             f"method='cd' needs one hidden layer, this machine has {machine.n_layers - 1}; use method='pcd'"
         )
     if settings.method == "exact":
-        machine = maximise_likelihood(machine, visible, settings.n_epochs, on_epoch)
+        machine = maximise_likelihood(machine, visible, settings.n_epochs, on_epoch, checkpoint)
         _check_finite(machine, settings.n_epochs - 1, settings)
         return machine, History.of_epochs([])
     n_rows = visible.shape[-2]
@@ -99,15 +104,20 @@ def train(
     keys = keys_for(machine, key)
     # A copy, because the epochs reuse the buffers of the state that they are given.
     state = jax.tree.map(jnp.copy, _start(machine, visible, keys, static, settings.n_chains))
-    history = []
+    finished, history = 0, []
+    if checkpoint is not None:
+        finished, state, history = checkpoint.restore(state)
     for epoch in range(settings.n_epochs):
-        number = np.int32(epoch)  # not a Python number, which JAX would compile anew for every value
-        rows = _batches(keys, number, n_rows, n_updates, batch_size)
-        state = _epoch(state, visible, rows, rates[epoch], keys, number, static, input_scales)
-        if record_history:
-            measured = _measured(state.machine, visible, validation, keys, number, input_scales)
-            history.append(jax.device_get(measured))
-        _check_finite(state.machine, epoch, settings)
+        if epoch >= finished:
+            number = np.int32(epoch)  # not a Python number, which JAX would compile anew for every value
+            rows = _batches(keys, number, n_rows, n_updates, batch_size)
+            state = _epoch(state, visible, rows, rates[epoch], keys, number, static, input_scales)
+            if record_history:
+                measured = _measured(state.machine, visible, validation, keys, number, input_scales)
+                history.append(jax.device_get(measured))
+            _check_finite(state.machine, epoch, settings)
+            if checkpoint is not None:
+                checkpoint.keep(Reached(epoch + 1, state, history), last=epoch + 1 == settings.n_epochs)
         if on_epoch is not None:
             on_epoch(epoch + 1)
     return state.machine, History.of_epochs(history)

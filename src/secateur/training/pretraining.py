@@ -11,6 +11,7 @@ from secateur import units
 from secateur.arrays import AnyArray, Keys
 from secateur.machine import Machine, Parameters
 from secateur.randomness import child_key
+from secateur.training.checkpoint import TrainingPart
 from secateur.training.history import History
 from secateur.training.loop import train
 from secateur.training.settings import TrainingSettings
@@ -25,6 +26,7 @@ def pretrain(
     *,
     record_history: bool = True,
     on_epoch: Callable[[int], None] | None = None,
+    checkpoint: TrainingPart | None = None,
 ) -> tuple[Machine, list[History]]:
     """Train each weight matrix in turn as a machine with one hidden layer, by contrastive divergence.
 
@@ -57,6 +59,7 @@ def pretrain(
             input_scales=(up, down),
             record_history=record_history,
             on_epoch=on_epoch,
+            checkpoint=None if checkpoint is None else checkpoint.part(f"matrix {matrix}"),
         )
         histories.append(history)
         weights.append(pair.weights[0])

@@ -1,0 +1,120 @@
+"""What one task of a study has finished so far, in one file: written after every round, read when the study resumes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import jax
+import numpy as np
+import xarray as xr
+
+from secateur.array_files import read_arrays, write_arrays
+from secateur.machine import Machine
+
+FORMAT = "secateur-task"
+FORMAT_VERSION = 1
+_RESULT, _LEAF = "results/", "machine/"
+
+
+@dataclass
+class Record:
+    """Measurements of a batch of trials under one rule, and the machines after its last finished round.
+
+    Attributes
+    ----------
+    results
+        The task's part of the study's results; values of rounds ahead are missing.
+    data_sha256
+        Checksum of the rows that the trials learn and are judged by.
+    machine
+        The stacked machines, in the arrays in which the work goes on; ``None`` before the first training.
+    n_rounds
+        Finished rounds; 0 after the first training.
+    finished
+        Whether nothing is left to do.
+    seconds
+        Time spent per phase.
+    took
+        Time spent in all, in seconds.
+    """
+
+    results: xr.Dataset
+    data_sha256: str
+    machine: Machine | None = None
+    n_rounds: int = 0
+    finished: bool = False
+    seconds: dict[str, float] = field(default_factory=dict)
+    took: float = 0.0
+
+    def for_criterion(self, criterion: str) -> Record:
+        """The record of a rule that starts from the machines of this first training."""
+        results = self.results.assign_coords(criterion=[criterion]).copy(deep=True)
+        return Record(results, self.data_sha256, self.machine)
+
+    def write(self, path: Path) -> None:
+        """Replace the file in one step."""
+        arrays = {_RESULT + str(name): np.asarray(variable.values) for name, variable in self.results.items()}
+        # A finished rule needs its machines no more; they are in the study's folder of machines.
+        leaves = [] if self.machine is None or (self.finished and self.n_rounds) else jax.tree.leaves(self.machine)
+        arrays |= {f"{_LEAF}{place}": np.asarray(leaf) for place, leaf in enumerate(leaves)}
+        header = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "data_sha256": self.data_sha256,
+            "n_rounds": self.n_rounds,
+            "finished": self.finished,
+            "seconds": self.seconds,
+            "took": self.took,
+        }
+        write_arrays(path, arrays, header)
+
+    @classmethod
+    def read(cls, path: Path, empty: xr.Dataset, like: Machine) -> Record:
+        """The record in a file.
+
+        Parameters
+        ----------
+        path
+            File of :meth:`write`.
+        empty
+            Results of the task with every value missing; what is read must fit.
+        like
+            Machines with as many layers and trials, of any sizes.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged or belongs to a study with other settings.
+        """
+        arrays, header = read_arrays(path, "task record", FORMAT, FORMAT_VERSION)
+        for name, variable in empty.items():
+            values = arrays.get(_RESULT + str(name))
+            if values is None or values.shape != variable.shape or values.dtype != variable.dtype:
+                raise ValueError(
+                    f"{path} does not fit the study's settings ({name} differs); restore study.toml, "
+                    "or run the study into another folder"
+                )
+            variable.values[...] = values
+        structure = jax.tree.structure(like)
+        leaves = [arrays.get(f"{_LEAF}{place}") for place in range(structure.num_leaves)]
+        machine = None
+        if all(leaf is not None for leaf in leaves):
+            machine = jax.tree.unflatten(structure, jax.device_put(leaves))
+        return cls(
+            empty,
+            header["data_sha256"],
+            machine,
+            header["n_rounds"],
+            header["finished"],
+            dict(header["seconds"]),
+            header["took"],
+        )
+
+
+def peek(path: Path) -> tuple[int, bool]:
+    """Finished rounds of the task whose record a file is, and whether it is finished; ``(0, False)`` without a file."""
+    if not path.is_file():
+        return 0, False
+    _, header = read_arrays(path, "task record", FORMAT, FORMAT_VERSION)
+    return header["n_rounds"], header["finished"]

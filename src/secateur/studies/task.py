@@ -1,0 +1,164 @@
+"""One task of a study: the first training of a batch of trials, or all rounds of one rule from there."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from secateur.machine import Machine
+from secateur.pruning import compact, model_moments, prune_and_retrain
+from secateur.randomness import child_key
+from secateur.studies.config import StudyConfig
+from secateur.studies.progress import Progress, Stopwatch
+from secateur.studies.record import Record
+from secateur.studies.recorder import Recorder, results_of
+from secateur.studies.schema import STAGES
+from secateur.studies.store import StudyFolder
+from secateur.studies.study import Study
+from secateur.training import TrainingCheckpoint
+from secateur.trials import unstack
+
+
+class Task(NamedTuple):
+    """Which trials, and by which rule they are pruned; ``None``: their first training."""
+
+    trials: tuple[int, ...]
+    criterion: str | None = None
+
+    def __str__(self) -> str:
+        first, last = self.trials[0] + 1, self.trials[-1] + 1
+        name = f"trial {first}" if first == last else f"trials {first}-{last}"
+        return f"{name}: {self.criterion or 'first training'}"
+
+    @property
+    def first_training(self) -> Task:
+        """The task that this one builds on."""
+        return Task(self.trials)
+
+
+def batches(config: StudyConfig) -> list[tuple[int, ...]]:
+    """Trials that run as one."""
+    size = config.trials_at_once or config.trials
+    return [tuple(range(first, min(first + size, config.trials))) for first in range(0, config.trials, size)]
+
+
+def perform(folder: StudyFolder, config: StudyConfig, task: Task, study: Study, progress: Progress) -> Record:
+    """Do what is left of a task; every finished round is on disk before the next begins.
+
+    Nothing depends on which tasks ran before or beside it, so tasks can run anywhere that sees the folder, in any
+    order after their first training, and a task that was stopped at any moment gives the same numbers when it
+    is performed again.
+
+    Raises
+    ------
+    ValueError
+        If the data are not those that the trials were trained on, or the first training is missing.
+    """
+    return _Running(folder, config, task, study, progress).perform()
+
+
+class _Running:
+    """A task while it runs."""
+
+    def __init__(self, folder: StudyFolder, config: StudyConfig, task: Task, study: Study, progress: Progress):
+        self.folder, self.config, self.task, self.study, self.progress = folder, config, task, study, progress
+        self.path = folder.record_path(task.trials, task.criterion)
+        self.checkpoint = TrainingCheckpoint(self.path.with_suffix(".training.safetensors"))
+        self.clock = Stopwatch()
+
+    def perform(self) -> Record:
+        record = self._record()
+        if not record.finished:
+            # A record counts the time of earlier attempts as well.
+            self.clock.seconds, self.took_before = dict(record.seconds), record.took
+            self.recorder = Recorder(record.results, self.study)
+            if self.task.criterion is None:
+                self._train(record)
+            else:
+                self._prune(record, self.task.criterion)
+        return record
+
+    def _record(self) -> Record:
+        """What was finished before; else a new record."""
+        task, sha256 = self.task, self.study.data_sha256
+        if task.criterion is None and not self.path.is_file():
+            return Record(results_of(self.config, self.study, task.trials, self.config.criteria[:1]), sha256)
+        found = self.path if self.path.is_file() else self.folder.record_path(task.trials, None)
+        if not found.is_file():
+            raise ValueError(f"{found} is missing; resume the study where its folder is whole")
+        criterion = task.criterion if found == self.path else None
+        empty = results_of(self.config, self.study, task.trials, [criterion or self.config.criteria[0]])
+        record = Record.read(found, empty, self.study.machine)
+        if record.data_sha256 != sha256:
+            raise ValueError(
+                f"the data of {task} are not those that this study began with (SHA-256 {sha256[:12]}..., then "
+                f"{record.data_sha256[:12]}...); resume it with the same data"
+            )
+        return record if found == self.path or task.criterion is None else record.for_criterion(task.criterion)
+
+    def _train(self, record: Record) -> None:
+        """Train the machines, measure and save them."""
+        self.progress.describe(str(self.task))
+        with self.clock.phase("train"):
+            machine, measured = self.study.train(lambda _: self.progress.advance(), self.checkpoint)
+        with self.clock.phase("evaluate"):
+            self.recorder.once(measured | self.study.once(machine))
+            self._evaluate(machine, self.config.criteria, 0, STAGES)
+        self._commit(record, machine, 0, finished=True)
+
+    def _prune(self, record: Record, criterion: str) -> None:
+        """All rounds that are left."""
+        config, n_rounds = self.config, self.config.rounds
+        keys = child_key(self.study.keys, "pruning", criterion)
+        machine = record.machine
+        assert machine is not None  # a record without machines is finished
+        rounds = prune_and_retrain(
+            machine,
+            self.study.visible,
+            criterion,
+            n_rounds=n_rounds,
+            fraction=config.pruning.fraction,
+            retraining=config.retraining,
+            key=keys,
+            importance=config.importance,
+            zeros=config.pruning.zeros,
+            shrink_at=config.pruning.shrink_at,
+            first_round=record.n_rounds + 1,
+            checkpoint=self.checkpoint,
+            on_epoch=lambda _: self.progress.advance(),
+        )
+        for number in range(record.n_rounds + 1, n_rounds + 1):
+            self.progress.describe(f"{self.task}, round {number} of {n_rounds}")
+            with self.clock.phase("prune and retrain"):
+                done = next(rounds)
+            with self.clock.phase("evaluate"):
+                self._evaluate(done.pruned, (criterion,), number, ("pruned",))
+                self._evaluate(done.retrained, (criterion,), number, ("retrained",))
+                # Importance was measured at the start of this round, from the machine of the round before.
+                self.recorder.information(machine, done.moments, number - 1)
+                self.recorder.stages(self.study.removal(machine, done.moments, done.pruned), number, STAGES)
+                if number == n_rounds:
+                    last = child_key(keys, "last information")
+                    moments = model_moments(done.retrained, config.importance, last, self.study.visible)
+                    self.recorder.information(done.retrained, moments, number)
+            machine = done.retrained
+            self._commit(record, machine, number, finished=number == n_rounds)
+
+    def _evaluate(self, machine: Machine, criteria: tuple[str, ...], number: int, stages: tuple[str, ...]) -> None:
+        """Measure a machine at one stage of a round, or at several equal ones."""
+        keys = child_key(self.study.keys, "evaluation", *criteria, number, stages[-1])
+        self.recorder.stages(self.study.evaluate(machine, keys), number, stages)
+        if stages[-1] == STAGES[-1]:
+            self.recorder.structure(machine, number)
+            self.recorder.stages(self.study.end_of_round(machine, keys), number, stages)
+
+    def _commit(self, record: Record, machine: Machine, number: int, finished: bool) -> None:
+        """Machines first, then the record that says that they are there."""
+        criterion = self.task.criterion or self.config.criteria[0]
+        with self.clock.phase("write"):
+            for trial, one in zip(self.task.trials, unstack(machine), strict=True):
+                self.folder.save_machine(compact(one), trial, criterion, number)
+        record.machine, record.n_rounds, record.finished = machine, number, finished
+        record.seconds = {name: round(seconds, 3) for name, seconds in self.clock.seconds.items()}
+        record.took = round(self.took_before + self.clock.total, 3)
+        record.write(self.path)
+        self.checkpoint.remove()

@@ -1,0 +1,108 @@
+"""Where a long training continues after an interruption: optimiser state, chains and parameters, in one file."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from secateur.array_files import Arrays, read_arrays, write_arrays
+
+FORMAT = "secateur-training"
+FORMAT_VERSION = 1
+INTERVAL_S = 60.0
+"""Seconds from one saved state to the next: at most this, or one epoch, is lost."""
+
+
+class Reached(NamedTuple):
+    """How far a training has come: finished epochs, the state after them, measures of every epoch."""
+
+    n_epochs: int
+    state: Any
+    history: list[dict[str, np.ndarray]]
+
+
+class TrainingCheckpoint:
+    """The last states of the trainings that one task does one after another, each under a name of its own.
+
+    Random keys are no part of it: they follow from the seed, the name and the epoch.
+
+    Parameters
+    ----------
+    path
+        File of the checkpoint; it need not exist.
+    interval_s
+        Least number of seconds between two writings.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], interval_s: float = INTERVAL_S):
+        self.path = Path(path)
+        self.interval_s = interval_s
+        self._written = time.monotonic()
+        self._arrays: Arrays = {}
+        self._epochs: dict[str, int] = {}
+        if self.path.is_file():
+            self._arrays, header = read_arrays(self.path, "training checkpoint", FORMAT, FORMAT_VERSION)
+            self._epochs = dict(header["epochs"])
+
+    def part(self, name: str) -> TrainingPart:
+        """The checkpoint of one training."""
+        return TrainingPart(self, name)
+
+    def remove(self) -> None:
+        """Forget everything: what was trained is stored elsewhere now."""
+        self._arrays, self._epochs = {}, {}
+        self.path.unlink(missing_ok=True)
+
+
+class TrainingPart:
+    """The checkpoint of one training; :func:`secateur.training.train` starts from it and keeps it up to date."""
+
+    def __init__(self, checkpoint: TrainingCheckpoint, name: str):
+        self._checkpoint, self._name = checkpoint, name
+
+    def part(self, name: str) -> TrainingPart:
+        """The checkpoint of a training within this one."""
+        return TrainingPart(self._checkpoint, f"{self._name}, {name}")
+
+    def restore(self, start: Any) -> Reached:
+        """How far this training came before; ``start`` is its state before the first epoch.
+
+        Raises
+        ------
+        ValueError
+            If what was saved does not fit this training.
+        """
+        saved, name = self._checkpoint, self._name
+        if name not in saved._epochs:
+            return Reached(0, start, [])
+        n_epochs = saved._epochs[name]
+        leaves, structure = jax.tree.flatten(start)
+        found = [saved._arrays.get(f"{name}/{place}") for place in range(len(leaves))]
+        if any(one is None or one.shape != leaf.shape for one, leaf in zip(found, leaves, strict=True)):
+            raise ValueError(f"{saved.path} does not fit this training; delete it, and the training begins again")
+        prefix = f"{name}/history/"
+        measures = {key.removeprefix(prefix): a for key, a in saved._arrays.items() if key.startswith(prefix)}
+        history = [{key: values[epoch] for key, values in measures.items()} for epoch in range(n_epochs)]
+        return Reached(n_epochs, jax.tree.unflatten(structure, jax.device_put(found)), history if measures else [])
+
+    def keep(self, reached: Reached, last: bool) -> None:
+        """Keep a state, and write all that is kept when it is time; ``last`` says that this training ends with it."""
+        saved = self._checkpoint
+        due = time.monotonic() - saved._written >= saved.interval_s
+        if not (due or last):
+            return
+        for place, leaf in enumerate(jax.tree.leaves(reached.state)):
+            saved._arrays[f"{self._name}/{place}"] = np.asarray(leaf)
+        for name in reached.history[0] if reached.history else ():
+            measured = np.array([epoch[name] for epoch in reached.history])
+            saved._arrays[f"{self._name}/history/{name}"] = measured
+        saved._epochs[self._name] = reached.n_epochs
+        if due:
+            header = {"format": FORMAT, "format_version": FORMAT_VERSION, "epochs": saved._epochs}
+            write_arrays(saved.path, saved._arrays, header)
+            saved._written = time.monotonic()
