@@ -88,7 +88,7 @@ def specific_heat(
     """``Var(E) / T^2`` per unit at temperatures ``T``, where all parameters are divided by ``T`` (dimensionless).
 
     ``E`` is the energy of the model at ``T = 1``, in nats; of a machine with hidden units that of all its units, and
-    then per unit of all layers. Sampled, 1,024 chains per temperature (Tkacik et al. 2015, equation 8).
+    then per unit of all layers. Sampled, 1,024 chains per temperature (Tkacik et al. 2015).
     """
     values, errors = [], []
     for number, temperature in enumerate(temperatures):

@@ -38,11 +38,8 @@ class StudyFolder:
         self.path = Path(path)
 
     @classmethod
-    @contextmanager
-    def create(
-        cls, path: str | os.PathLike[str], config: StudyConfig, overwrite: bool = False
-    ) -> Iterator[StudyFolder]:
-        """Make the folder of a new run and write its settings; it is locked while a ``with`` block runs.
+    def create(cls, path: str | os.PathLike[str], config: StudyConfig, overwrite: bool = False) -> StudyFolder:
+        """Make the folder of a new run and write its settings.
 
         Raises
         ------
@@ -68,7 +65,7 @@ class StudyFolder:
                 shutil.rmtree(found) if found.is_dir() else found.unlink(missing_ok=True)
             settings = tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
             write_atomically(folder.path / "study.toml", lambda t: t.write_text(settings, "utf-8"))
-            yield folder
+        return folder
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> StudyFolder:
@@ -149,8 +146,9 @@ class StudyFolder:
     def write_results(self, results: xr.Dataset) -> None:
         """Replace ``results.nc``; floating-point variables are compressed."""
         encoding = {name: {"zlib": True, "complevel": 4} for name in results.data_vars}
-        path = self.path / "results.nc"
-        write_atomically(path, lambda t: results.to_netcdf(t, engine="h5netcdf", encoding=encoding))
+        # In memory first: on a full disk the library leaves the reason out of its error.
+        content = bytes(results.to_netcdf(engine="h5netcdf", encoding=encoding))
+        write_atomically(self.path / "results.nc", lambda t: t.write_bytes(content))
 
     def write_provenance(self, facts: dict[str, Any]) -> None:
         """Replace ``provenance.json``."""
