@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import jax
@@ -31,7 +32,7 @@ class StopsAfter(Silent):
     """Interrupts the study after some epochs."""
 
     def __init__(self, epochs):
-        self.left, self.began = epochs, None
+        self.left, self.began = epochs, (0, 0)
 
     def start(self, total, done=0):
         self.began = (total, done)
@@ -206,7 +207,7 @@ def test_a_training_continues_to_the_bit_from_every_epoch(tmp_path, monkeypatch,
     class Stop(Exception):
         pass
 
-    def stop(epoch, at):
+    def stop(at, epoch):
         if epoch == at:
             raise Stop
 
@@ -214,8 +215,8 @@ def test_a_training_continues_to_the_bit_from_every_epoch(tmp_path, monkeypatch,
         path = tmp_path / f"{at}.safetensors"
         with pytest.raises(Stop):
             part = TrainingCheckpoint(path, 0).part("all")
-            train(machine, rows, settings, key, checkpoint=part, on_epoch=lambda epoch, at=at: stop(epoch, at))
-        told = []
+            train(machine, rows, settings, key, checkpoint=part, on_epoch=partial(stop, at))
+        told: list[int] = []
         again, measured = train(
             machine, rows, settings, key, checkpoint=TrainingCheckpoint(path).part("all"), on_epoch=told.append
         )
