@@ -190,11 +190,12 @@ def _update(
 ) -> TrainingState:
     """One step up the estimated gradient; absent synapses stay absent whatever the optimiser does."""
     machine, chains = state.machine, state.chains
+    sampled = machine.in_precision(settings.precision)
     if settings.method == "cd":
-        positive, negative = gradients.contrastive_divergence(machine, batch, key, settings.n_sweeps, input_scales)
+        positive, negative = gradients.contrastive_divergence(sampled, batch, key, settings.n_sweeps, input_scales)
     else:
         positive, negative, chains = gradients.persistent(
-            machine, batch, chains, key, n_sweeps=settings.n_sweeps, n_mean_field=settings.n_mean_field
+            sampled, batch, chains, key, n_sweeps=settings.n_sweeps, n_mean_field=settings.n_mean_field
         )
     ascent = gradients.gradient(machine, positive, negative, centred=settings.centred)
     if settings.l2:
