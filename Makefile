@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 export JAX_PLATFORMS ?= cpu
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt  # also holds for the build backend
 
-.PHONY: install demo test test-recordings check docs docs-digits fix clean
+.PHONY: install demo test test-recordings bench check docs docs-digits fix clean
 
 install: $(STAMP)
 
@@ -26,6 +26,12 @@ test-recordings:
 	.venv-recordings/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[recordings-test]'
 	.venv-recordings/bin/python -m pytest -m recordings tests/test_recording_libraries.py
 
+# Against scikit-learn, rbms and thrml, on an otherwise idle computer; a heavy install of its own (PyTorch).
+bench:
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[benchmarks]'
+	.venv-bench/bin/python benchmarks/run.py
+
 check: $(STAMP)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
@@ -44,4 +50,4 @@ fix: $(STAMP)
 	$(VENV)/bin/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .venv-recordings demo site
+	rm -rf $(VENV) .venv-recordings .venv-bench demo site
