@@ -185,3 +185,16 @@ def test_errors_from_groups_of_any_size(n_rows):
             s**2 * (values[g].mean(axis=0) - values.mean(axis=0)) ** 2 for s, g in zip(shares, groups, strict=True)
         )
         np.testing.assert_allclose(error, np.sqrt(spread * len(groups) / (len(groups) - 1)), rtol=1e-4, atol=1e-6)
+
+
+def test_memory_does_not_grow_with_the_number_of_states(dbm):
+    """The compiled programs for 10,000 and 100,000 states need the same memory beyond the keys of the draws."""
+    key = jax.random.key(0)
+    states = sampling.random_states(dbm, key, 100)
+    needed = {}
+    for n_draws in (100, 1000):
+        program = sampling._moments.lower(dbm, states, key, n_draws, 1, 0).compile()
+        analysis = program.memory_analysis()
+        assert analysis is not None
+        needed[n_draws] = analysis.temp_size_in_bytes
+    assert needed[1000] - needed[100] <= 64 * 900, needed  # a state of all chains takes 4,800 bytes

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from distributed import Client, LocalCluster, Worker, WorkerPlugin, as_completed, get_worker
+from distributed import Client, KilledWorker, LocalCluster, Worker, WorkerPlugin, as_completed, get_worker
+from distributed.comm import CommClosedError
 from threadpoolctl import threadpool_limits
 
 from secateur.studies.config import StudyConfig
@@ -107,18 +109,35 @@ class Cluster:
                 left = left[:1]
             ready += left
         try:
-            done = as_completed([submit(task) for task in ready], loop=self.client.loop)
-            for future in done:
-                facts = future.result()
-                clock.compile_seconds += facts["compile_seconds"]
-                clock.n_compilations += facts["n_compilations"]
-                if facts["versions"] not in self.described:
-                    self.described.append(facts["versions"])
-                for task in later.pop(tasks[future], []):
-                    done.add(submit(task))
+            self._collect(submit, ready, later, tasks, clock)
+        except KilledWorker as error:
+            raise OSError(
+                f"a task lost its worker several times ({error}); give workers more memory, or use fewer"
+            ) from error
+        except (CancelledError, CommClosedError) as error:
+            raise OSError(f"the scheduler is gone ({error or type(error).__name__}); start it again") from error
         finally:
             self.client.cancel(list(tasks), force=True)
             self.client.unsubscribe_topic(name)
+
+    def _collect(
+        self,
+        submit: Callable[[Task], Any],
+        ready: list[Task],
+        later: dict[Task, list[Task]],
+        tasks: dict[Any, Task],
+        clock: Stopwatch,
+    ) -> None:
+        """Wait for every task, and submit those that build on it."""
+        done = as_completed([submit(task) for task in ready], loop=self.client.loop)
+        for future in done:
+            facts = future.result()
+            clock.compile_seconds += facts["compile_seconds"]
+            clock.n_compilations += facts["n_compilations"]
+            if facts["versions"] not in self.described:
+                self.described.append(facts["versions"])
+            for task in later.pop(tasks[future], []):
+                done.add(submit(task))
 
 
 def _perform(path: str, task: Task, topic: str) -> dict[str, Any]:
