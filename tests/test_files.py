@@ -15,8 +15,8 @@ from hypothesis.extra import numpy as hnp
 from safetensors.numpy import load, save, save_file
 
 from conftest import small_machine
-from secateur import files
-from secateur.files import load_lineage, load_machine, save_machine, write_atomically
+from secateur.array_files import checksum, write_atomically
+from secateur.files import load_lineage, load_machine, save_machine
 from secateur.machine import Machine
 
 finite = st.floats(-1e6, 1e6, width=32)
@@ -111,7 +111,7 @@ def test_foreign_safetensors_files_are_refused(tmp_path, metadata):
     save_file({"weights.0": np.zeros((2, 2), np.float32)}, path, metadata)
     with pytest.raises(ValueError) as error:
         load_machine(path)
-    expected = f"{path} is a safetensors file but not a secateur machine; expected a file written by save_machine"
+    expected = f"{path} is a safetensors file but not a secateur machine; expected a file that secateur wrote"
     assert str(error.value) == expected
 
 
@@ -128,7 +128,7 @@ def _changed(content: bytes, arrays: dict | None = None, **changes) -> bytes:
     stored = load(content) if arrays is None else arrays
     length = int.from_bytes(content[:8], "little")
     header = json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["secateur"]) | changes
-    header["sha256"] = files._checksum(stored, header)
+    header["sha256"] = checksum(stored, header)
     return save(stored, metadata={"secateur": json.dumps(header)})
 
 
@@ -137,7 +137,7 @@ def test_a_newer_format_is_refused(content, tmp_path):
     with pytest.raises(ValueError) as error:
         load_machine(path)
     assert str(error.value) == (
-        f"{path} has machine format version 2, this secateur reads version 1; install a newer secateur"
+        f"{path} has secateur machine format version 2, this secateur reads up to version 1; install a newer secateur"
     )
 
 

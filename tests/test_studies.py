@@ -16,8 +16,8 @@ class Watcher(Silent):
     def __init__(self):
         self.total, self.done, self.said = 0, 0, []
 
-    def start(self, total):
-        self.total = total
+    def start(self, total, done=0):
+        self.total, self.done = total, done
 
     def describe(self, what):
         self.said.append(what)

@@ -56,7 +56,7 @@ def unfinished(folder: StudyFolder, config: StudyConfig, trials: tuple[int, ...]
 
 
 class Here:
-    """This process: batches one after another, ``config.threads`` rules at a time."""
+    """The process of the study itself: batches one after another, ``config.threads`` rules at a time."""
 
     where = "one process"
 

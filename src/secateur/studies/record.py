@@ -96,8 +96,8 @@ class Record:
                     "or run the study into another folder"
                 )
             variable.values[...] = values
-        structure = jax.tree.structure(like)
-        leaves = [arrays.get(f"{_LEAF}{place}") for place in range(structure.num_leaves)]
+        known, structure = jax.tree.flatten(like)
+        leaves = [arrays.get(f"{_LEAF}{place}") for place in range(len(known))]
         machine = None
         if all(leaf is not None for leaf in leaves):
             machine = jax.tree.unflatten(structure, jax.device_put(leaves))

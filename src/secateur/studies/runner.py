@@ -62,7 +62,8 @@ def run(
     crew, clock = _crew(workers, scheduler), Stopwatch()
     # The first batch before anything is written: settings that do not fit the data leave nothing behind.
     study = prepare(config, batches(config)[0], clock)
-    with StudyFolder.create(out, config, overwrite) as folder:
+    folder = StudyFolder.create(out, config, overwrite)
+    with folder.locked():
         return _finish(folder, config, study, crew, progress or Silent(), clock)
 
 

@@ -38,11 +38,8 @@ class StudyFolder:
         self.path = Path(path)
 
     @classmethod
-    @contextmanager
-    def create(
-        cls, path: str | os.PathLike[str], config: StudyConfig, overwrite: bool = False
-    ) -> Iterator[StudyFolder]:
-        """Make the folder of a new run and write its settings; it is locked while a ``with`` block runs.
+    def create(cls, path: str | os.PathLike[str], config: StudyConfig, overwrite: bool = False) -> StudyFolder:
+        """Make the folder of a new run and write its settings.
 
         Raises
         ------
@@ -68,7 +65,7 @@ class StudyFolder:
                 shutil.rmtree(found) if found.is_dir() else found.unlink(missing_ok=True)
             settings = tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
             write_atomically(folder.path / "study.toml", lambda t: t.write_text(settings, "utf-8"))
-            yield folder
+        return folder
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> StudyFolder:

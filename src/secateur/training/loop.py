@@ -104,7 +104,8 @@ def train(
     keys = keys_for(machine, key)
     # A copy, because the epochs reuse the buffers of the state that they are given.
     state = jax.tree.map(jnp.copy, _start(machine, visible, keys, static, settings.n_chains))
-    finished, history = 0, []
+    finished = 0
+    history: list[dict[str, np.ndarray]] = []
     if checkpoint is not None:
         finished, state, history = checkpoint.restore(state)
     for epoch in range(settings.n_epochs):
