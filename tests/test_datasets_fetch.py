@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from dataset_files import TINY_BATCH, sha256, real_data, tar_gz, tiny_batch, tiny_mnist
+from dataset_files import TINY_BATCH, real_data, sha256, tar_gz, tiny_batch, tiny_mnist
 from secateur.datasets import check, cifar, data_folder, fetch, list_datasets, mnist, read_cifar10, read_mnist
 
 module = importlib.import_module("secateur.datasets.fetch")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataset_files import idx_bytes, sha256, real_data, tiny_mnist
+from dataset_files import idx_bytes, real_data, sha256, tiny_mnist
 from secateur.datasets import LabelledImages, data_folder, mnist, read_mnist
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = mnist.PUBLISHED_SHA256
@@ -100,7 +100,11 @@ DAMAGE = {
     "other-size": (TRAIN_IMAGES, lambda c: idx_bytes(np.zeros((30, 32, 32))), "declares 30 x 32 x 32 images, MNIST's"),
     "label-10": (TRAIN_LABELS, lambda c: LABELS_WITH_TEN, "holds the label 10, MNIST's are 0 to 9"),
     "lengths": (TRAIN_LABELS, lambda c: c[TEST_LABELS], "holds 30 images but .* holds 12 labels"),
-    "other-pixels": (TEST_IMAGES, lambda c: c[TEST_IMAGES][:-1] + b"\x07", "whole IDX file but not MNIST's: the SHA-256"),
+    "other-pixels": (
+        TEST_IMAGES,
+        lambda c: c[TEST_IMAGES][:-1] + b"\x07",
+        "whole IDX file but not MNIST's: the SHA-256",
+    ),
 }
 
 

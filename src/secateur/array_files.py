@@ -61,7 +61,7 @@ def read_arrays(
         arrays = load(content)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:  # the last three: types that NumPy lacks
         raise ValueError(
-            f"{path} is not a readable safetensors file ({error}); it is damaged or of another kind"
+            f"{path} is not a readable safetensors file ({str(error)[:300]}); it is damaged or of another kind"
         ) from error
     header = _header(content)
     if header is None or header.get("format") != format_name:

@@ -269,7 +269,8 @@ def _fetch_part(url: str, part: Path, sha256: str, digest: Callable[[Path], str]
     if not _has_digest(part, sha256, digest):
         part.unlink()
         raise ValueError(
-            f"what {url} sent is not the published file, whose content has the SHA-256 {sha256}; it was removed, try again"
+            f"what {url} sent is not the published file, whose content has the SHA-256 {sha256}; it was "
+            "removed, try again"
         )
 
 

@@ -22,7 +22,7 @@ PUBLISHED_SHA256 = {
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
     "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-"""SHA-256 of the unpacked content of each original file (LeCun, Cortes & Burges); gzip wrappers differ between mirrors."""
+"""SHA-256 of the unpacked content of each original file (LeCun, Cortes & Burges): gzip wrappers differ by mirror."""
 
 SIDE = 28
 CONTENT_OF_MAGIC = {2049: "labels", 2051: "images"}
