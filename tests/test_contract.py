@@ -29,7 +29,7 @@ Case = Callable[[Machine, jax.Array], Any]
 STATES = tuple(np.random.default_rng(n).integers(0, 2, (8, n)).astype(np.float32) for n in (4, 3, 5))
 
 
-SCHEDULE: dict[str, int] = {"n_draws": 4, "n_sweeps": 2, "n_burn_in": 1}
+SCHEDULE: dict[str, Any] = {"n_draws": 4, "n_sweeps": 2, "n_burn_in": 1}
 
 SAMPLERS: dict[str, Case] = {
     "random states": lambda m, k: sampling.random_states(m, k, 8),

@@ -9,7 +9,8 @@ from secateur.pruning import RULES
 from secateur.report import write_report
 from secateur.report.digits_findings import at_synapses, expectations, headlines
 from secateur.report.wording import percent, points, written
-from synthetic_study import KEPT, synthetic_config, synthetic_results, write_study
+from secateur.studies.sessions import mixed_versions
+from synthetic_study import FACTS, KEPT, synthetic_config, synthetic_results, write_study
 
 CRITERIA = ("variance-fi", "heuristic-fi", "weight-magnitude", "random", "anti-fi")
 
@@ -74,6 +75,23 @@ def test_page_says_what_ran_and_how_far_to_trust_it(html):
     assert "finished 22 November 2026, 15:53 UTC" in text
     assert "register it first (secateur.pruning.register)" in text
     assert "One trial" not in text and not re.search(r"\bnan\b", text.lower())
+
+
+def test_mixed_versions_are_told(tmp_path):
+    """Of sessions, and of workers within one."""
+    config = synthetic_config(("random",), 2, (12, 8))
+    folder = write_study(tmp_path / "study", config, synthetic_results(config))
+    one = {name: FACTS[name] for name in ("secateur", "commit", "python", "packages", "machine")} | {
+        "ended": "finished"
+    }
+    other = one | {"commit": "4567def", "packages": {"jax": "0.11.0"}}
+    assert mixed_versions({"sessions": [one]}) == mixed_versions({"sessions": [one, one]}) == []
+    assert mixed_versions({"sessions": [one, other]}) == ["commit", "jax"]
+    assert mixed_versions({"sessions": [one | {"workers": [one, other]}]}) == ["commit", "jax"]
+    folder.write_provenance(FACTS | {"sessions": [one, other]})
+    page = write_report(folder).read_text("utf-8")
+    assert "mixed versions or computers: commit, jax differed" in page
+    assert "the run was interrupted and resumed" in page
 
 
 def test_table_of_final_numbers(html):

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from brute_force import BruteForce
 from conftest import small_machine
 from secateur import enumeration, likelihood
-from secateur.machine import Machine
+from secateur.machine import Machine, Parameters
 from secateur.training import TrainingDiverged, TrainingSettings, train
 from secateur.training.history import measure
 
@@ -282,3 +282,45 @@ def test_exact_training_of_a_large_machine_is_refused():
         "exact training needs a machine whose smaller block of layers has at most 20 units, this one has 25 "
         "(layer sizes (25, 30)); train with method='cd' or 'pcd' instead"
     )
+
+
+def test_bfloat16_products_cost_little_likelihood():
+    """Exact likelihood of machines trained either way; a twin with coarsely rounded weights leaves the tolerance."""
+    rng = np.random.default_rng(0)
+    prototypes = rng.random((6, 8)) < 0.5
+    rows = (prototypes[rng.integers(0, 6, 4000)] ^ (rng.random((4000, 8)) < 0.08)).astype(np.float32)
+    start = Machine.random((8, 6), jax.random.key(0), weight_scale=0.1)
+
+    def trained(precision: Any) -> list[Machine]:
+        settings = TrainingSettings(
+            n_epochs=15, batch_size=20, n_chains=100, learning_rate=(0.1, 0.01), precision=precision
+        )
+        return [train(start, rows, settings, jax.random.key(seed), record_history=False)[0] for seed in range(4)]
+
+    def reached(machines: list[Machine]) -> np.ndarray:
+        return np.array([enumeration.log_probability(machine, rows).mean() for machine in machines])
+
+    whole, short = trained("float32"), trained("bfloat16")
+    assert all(w.dtype == np.float32 for machine in short for w in machine.weights)
+    assert reached(whole).min() > reached([start])[0] + 0.5
+    # Three standard errors of the difference between two times four keys: below it in 999 of 1,000 runs.
+    tolerance = 3 * np.sqrt((reached(whole).var(ddof=1) + reached(short).var(ddof=1)) / 4)
+    assert tolerance < 0.05
+    assert reached(whole).mean() - reached(short).mean() < tolerance
+    coarse = [
+        one.with_parameters(Parameters(tuple(2 * jnp.round(w / 2) for w in one.weights), one.biases)) for one in whole
+    ]
+    assert reached(whole).mean() - reached(coarse).mean() > tolerance
+
+
+def test_products_of_states_and_rounded_weights_are_exact_sums():
+    """0 and 1 lose nothing: a bfloat16 product equals the float32 product of the rounded weights."""
+    machine = small_machine("dbm-2-hidden", masked=True)
+    rounded = machine.with_parameters(
+        Parameters(tuple(w.astype(jnp.bfloat16).astype(np.float32) for w in machine.weights), machine.biases)
+    )
+    states = tuple(np.random.default_rng(n).integers(0, 2, (50, n)).astype(np.float32) for n in machine.layer_sizes)
+    for layer in range(3):
+        short = machine.in_precision("bfloat16").total_input(states, layer)
+        assert short.dtype == np.float32
+        np.testing.assert_allclose(short, rounded.total_input(states, layer), rtol=1e-6)

@@ -25,7 +25,7 @@ def write_arrays(path: str | os.PathLike[str], arrays: Arrays, header: dict[str,
     The header stands as a JSON text under ``secateur`` in the metadata of the safetensors file, with a checksum of
     everything.
     """
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     header = header | {"sha256": checksum(contiguous, header)}
     content = save(contiguous, metadata={"secateur": json.dumps(header)})
     write_atomically(path, lambda temporary: temporary.write_bytes(content))

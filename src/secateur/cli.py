@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 failed while running, 2 wrong use. Errors are one line on 
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -110,11 +111,10 @@ def resume(
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="Folder of a finished study or a fitted recording.")]) -> None:
     """Draw the figures and write the report of a finished study or a fitted recording."""
-    from secateur.recordings.folder import RecordingFolder, is_recording
-
-    if not is_recording(folder):
+    if not (folder / "recording.toml").is_file():
         _report(folder)
         return
+    from secateur.recordings.folder import RecordingFolder
     from secateur.report.recordings import write_recording_report
 
     found = RecordingFolder.open(folder)
@@ -196,7 +196,9 @@ def _exit_code() -> int:
         return app(standalone_mode=False) or 0
     except (ValueError, TypeError) as error:
         return _fail(str(error), 2)
-    except (OSError, ArithmeticError, MemoryError) as error:
+    except OSError as error:
+        return _fail(str(error) + _REMEDIES.get(error.errno or 0, ""), 1)
+    except (ArithmeticError, MemoryError) as error:
         return _fail(str(error) or type(error).__name__, 1)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 1)
@@ -208,6 +210,15 @@ def _exit_code() -> int:
             print(error.format_message(), file=sys.stderr)
             return 2
         return _fail(error.format_message(), 2)
+
+
+_REMEDIES = {
+    errno.ENOSPC: "; the disk is full: make room",
+    errno.EDQUOT: "; your share of the disk is full: make room",
+    errno.EROFS: "; the file system is read-only: choose another folder, or make it writable",
+    errno.EACCES: "; the folder is not yours to write: choose another, or change its permissions",
+}
+"""What to do about errors that the system names."""
 
 
 def _fail(message: str, code: int) -> int:

@@ -151,7 +151,7 @@ def reverse_log_weights(
 
     The mean of ``exp`` of these weights is an unbiased estimate of ``1 / Z`` if the states are draws from the model. So
     minus their log mean is on average at least ``log Z``, where annealing from the base is on average at most that: the
-    truth lies between the two (Burda, Grosse & Salakhutdinov 2015, section 3).
+    truth lies between the two (Burda, Grosse & Salakhutdinov 2015).
     """
     betas = jnp.linspace(1.0, 0.0, n_temperatures)
     return _anneal(machine, base_bias, states, betas, key) - _log_partition_of_base(machine, base_bias)

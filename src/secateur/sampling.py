@@ -10,9 +10,10 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from secateur import mean_field, units
+from secateur import devices, mean_field, units
 from secateur.arrays import AnyArray
 from secateur.diagnostics import MixingDiagnostics, TraceSummary
 from secateur.machine import Machine, States
@@ -50,7 +51,14 @@ def clamp_visible(machine: Machine) -> Clamp:
     return (jnp.ones(machine.layer_sizes[0], bool), *(None,) * (machine.n_layers - 1))
 
 
-def gibbs(machine: Machine, states: States, key: PRNGKeyArray, n_sweeps: int, clamp: Clamp | None = None) -> States:
+def gibbs(
+    machine: Machine,
+    states: States,
+    key: PRNGKeyArray,
+    n_sweeps: int,
+    clamp: Clamp | None = None,
+    mesh: Mesh | None = None,
+) -> States:
     """States of the chains after ``n_sweeps`` block-Gibbs sweeps.
 
     Parameters
@@ -65,12 +73,15 @@ def gibbs(machine: Machine, states: States, key: PRNGKeyArray, n_sweeps: int, cl
         Sweeps (each two half-sweeps: even layers, then odd layers).
     clamp
         Units that keep their present state (see :data:`Clamp`).
+    mesh
+        Devices over which the chains are split (:mod:`secateur.devices`); their number must be a multiple of them.
 
     Returns
     -------
     States
         New states, same shapes.
     """
+    machine, states = devices.on_all(mesh, machine), devices.split_rows(mesh, "chains", states)
     return _scan_sweeps(machine, states, key, n_sweeps, clamp)[0]
 
 
@@ -115,7 +126,6 @@ def _scan_sweeps(
     return jax.lax.scan(body, (states, states), jax.random.split(key, n_sweeps))[0]
 
 
-@partial(jax.jit, static_argnames=("n_draws", "n_sweeps", "n_burn_in"))
 def moments(
     machine: Machine,
     states: States,
@@ -124,6 +134,7 @@ def moments(
     n_draws: int,
     n_sweeps: int = 1,
     n_burn_in: int = 0,
+    mesh: Mesh | None = None,
 ) -> Moments:
     """Firing rates and coincidence rates of the model, streamed over chains.
 
@@ -144,6 +155,8 @@ def moments(
         Sweeps from one draw to the next.
     n_burn_in
         Sweeps before the first draw.
+    mesh
+        Devices over which the chains are split (:mod:`secateur.devices`); their number must be a multiple of them.
 
     Returns
     -------
@@ -160,6 +173,15 @@ def moments(
         raise ValueError(
             f"need at least 2 chains and 2 draws for a standard error, got {n_chains} chains and {n_draws} draws"
         )
+    machine, states = devices.on_all(mesh, machine), devices.split_rows(mesh, "chains", states)
+    return _moments(machine, states, key, n_draws, n_sweeps, n_burn_in)
+
+
+@partial(jax.jit, static_argnames=("n_draws", "n_sweeps", "n_burn_in"))
+def _moments(
+    machine: Machine, states: States, key: PRNGKeyArray, n_draws: int, n_sweeps: int, n_burn_in: int
+) -> Moments:
+    n_chains = states[0].shape[0]
     key_burn_in, key_draws = jax.random.split(key)
     states = gibbs(machine, states, key_burn_in, n_burn_in)
 
@@ -182,7 +204,6 @@ def moments(
     )
 
 
-@partial(jax.jit, static_argnames=("n_draws", "n_sweeps", "n_burn_in"))
 def sample(
     machine: Machine,
     states: States,
@@ -192,6 +213,7 @@ def sample(
     n_sweeps: int = 1,
     n_burn_in: int = 0,
     clamp: Clamp | None = None,
+    mesh: Mesh | None = None,
 ) -> tuple[tuple[Float[Array, "draws chains _"], ...], MixingDiagnostics]:
     """Draws from the model, kept in memory, with mixing diagnostics beside them.
 
@@ -204,6 +226,20 @@ def sample(
     diagnostics
         Effective sample size and split R-hat of the energy, number of chains, draws and sweeps.
     """
+    machine, states = devices.on_all(mesh, machine), devices.split_rows(mesh, "chains", states)
+    return _sample(machine, states, key, n_draws, n_sweeps, n_burn_in, clamp)
+
+
+@partial(jax.jit, static_argnames=("n_draws", "n_sweeps", "n_burn_in"))
+def _sample(
+    machine: Machine,
+    states: States,
+    key: PRNGKeyArray,
+    n_draws: int,
+    n_sweeps: int,
+    n_burn_in: int,
+    clamp: Clamp | None,
+) -> tuple[tuple[Float[Array, "draws chains _"], ...], MixingDiagnostics]:
     key_burn_in, key_draws = jax.random.split(key)
     states = gibbs(machine, states, key_burn_in, n_burn_in, clamp)
 

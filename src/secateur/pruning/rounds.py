@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ class ImportanceSampling(BaseModel):
         "random", description="chains start at independent random units, or at rows of the data"
     )
 
-    def schedule(self) -> dict[str, int]:
+    def schedule(self) -> dict[str, Any]:
         """The arguments of :func:`secateur.sampling.moments` that say when to draw."""
         return self.model_dump(exclude={"n_chains", "start"})
 

@@ -149,8 +149,12 @@ def analyse(
         stable = ranking_stability(pair, *fitted_to, child_key(key, "stability"), **whose)
         say("activity of the models")
         results = _dataset(words, held_out, models, machine, pair, comparison, stiff, stable, key)
-    if told := [str(w.message) for w in caught if issubclass(w.category, UserWarning)]:
+    told = [str(w.message) for w in caught if issubclass(w.category, UserWarning)]
+    if told:
         results.attrs["warnings"] = told
+    for other in caught:
+        if not issubclass(other.category, UserWarning):
+            warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
     return Analysis(results, machine, pair, stiff, stable, comparison, choice)
 
 

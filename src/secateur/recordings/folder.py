@@ -29,8 +29,8 @@ from secateur.studies.store import describe_versions, read_provenance
 from secateur.training import TrainingSettings
 
 SETTINGS = "recording.toml"
-STEPS = 8
-"""About so many steps are told while a recording is fitted."""
+_STEPS = 7
+"""Steps told while a recording is fitted: three models, information of two, stability, activity."""
 
 
 class RecordingFolder:
@@ -119,11 +119,14 @@ def fit_recording(
     _check_free(folder.path, overwrite)
     words = load_words(source)
     progress, clock = progress or Silent(), Stopwatch()
-    progress.start(STEPS)
+    progress.start(_STEPS + (choose_hidden is not None))
+    begun: list[str] = []
 
     def say(what: str) -> None:
+        if begun:  # the step before this one is done
+            progress.advance()
+        begun.append(what)
         progress.describe(what)
-        progress.advance()
 
     with clock.compilations():
         analysis = analyse(
@@ -137,6 +140,7 @@ def fit_recording(
             convention=convention,
             on_step=say,
         )
+    progress.advance()
     if folder.path.exists():
         _clear(folder.path)
     settings = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -25,7 +25,7 @@ def draw_words(model: Model, key: PRNGKeyArray, n_words: int) -> Float[np.ndarra
     """Words drawn from a model: at least ``n_words``, from 1,024 chains, four sweeps apart."""
     n_draws = -(-n_words // N_CHAINS)
     key_start, key_draws = child_key(key, "start"), child_key(key, "draws")
-    schedule = {"n_draws": n_draws, "n_sweeps": _N_SWEEPS, "n_burn_in": _N_BURN_IN}
+    schedule: dict[str, Any] = {"n_draws": n_draws, "n_sweeps": _N_SWEEPS, "n_burn_in": _N_BURN_IN}
     if isinstance(model, PairwiseModel):
         states = pairwise.random_states(model, key_start, N_CHAINS)
         drawn = pairwise.sample(model, states, key_draws, **schedule)[0]
@@ -88,7 +88,7 @@ def specific_heat(
     """``Var(E) / T^2`` per unit at temperatures ``T``, where all parameters are divided by ``T`` (dimensionless).
 
     ``E`` is the energy of the model at ``T = 1``, in nats; of a machine with hidden units that of all its units, and
-    then per unit of all layers. Sampled, 1,024 chains per temperature (Tkacik et al. 2015, equation 8).
+    then per unit of all layers. Sampled, 1,024 chains per temperature (Tkacik et al. 2015).
     """
     values, errors = [], []
     for number, temperature in enumerate(temperatures):
@@ -104,7 +104,7 @@ def specific_heat(
 def _energies(model: Model, temperature: float, key: PRNGKeyArray, n_draws: int) -> Float[np.ndarray, "chains draws"]:
     """Energies (nats, parameters not divided) of states drawn at a temperature."""
     key_start, key_draws = child_key(key, "start"), child_key(key, "draws")
-    schedule = {"n_draws": n_draws, "n_sweeps": _N_SWEEPS, "n_burn_in": _N_BURN_IN}
+    schedule: dict[str, Any] = {"n_draws": n_draws, "n_sweeps": _N_SWEEPS, "n_burn_in": _N_BURN_IN}
     if isinstance(model, PairwiseModel):
         warm = PairwiseModel(np.asarray(model.biases) / temperature, np.asarray(model.couplings) / temperature)
         states = pairwise.random_states(warm, key_start, N_CHAINS)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,7 @@ from secateur import enumeration, fisher_matrix, pairwise, sampling
 from secateur.array_files import write_atomically
 from secateur.arrays import AnyArray
 from secateur.fisher_matrix import FisherMatrix, Of
+from secateur.machine import Machine
 from secateur.moments import N_GROUPS
 from secateur.pairwise.model import PairwiseModel
 from secateur.randomness import child_key
@@ -248,14 +249,14 @@ def _drawn_sentence(n_rows: int) -> str:
 def _draw_pairwise(model: PairwiseModel, key: PRNGKeyArray) -> np.ndarray:
     """Model states chain by chain, so that groups of consecutive rows are groups of independent chains."""
     start = pairwise.random_states(model, child_key(key, "start"), _N_CHAINS)
-    schedule = {"n_draws": _N_DRAWS, "n_sweeps": _N_SWEEPS, "n_burn_in": _N_BURN_IN}
+    schedule: dict[str, Any] = {"n_draws": _N_DRAWS, "n_sweeps": _N_SWEEPS, "n_burn_in": _N_BURN_IN}
     draws, _ = pairwise.sample(model, start, child_key(key, "draws"), **schedule)
     return _chain_by_chain(draws)
 
 
-def _draw_machine(model: Model, key: PRNGKeyArray) -> tuple[np.ndarray, ...]:
+def _draw_machine(model: Machine, key: PRNGKeyArray) -> tuple[np.ndarray, ...]:
     start = sampling.random_states(model, child_key(key, "start"), _N_CHAINS)
-    schedule = {"n_draws": _N_DRAWS, "n_sweeps": _N_SWEEPS, "n_burn_in": _N_BURN_IN}
+    schedule: dict[str, Any] = {"n_draws": _N_DRAWS, "n_sweeps": _N_SWEEPS, "n_burn_in": _N_BURN_IN}
     draws, _ = sampling.sample(model, start, child_key(key, "draws"), **schedule)
     return tuple(_chain_by_chain(layer) for layer in draws)
 

@@ -20,6 +20,7 @@ from secateur.report.digits import digits_content
 from secateur.report.patches import patches_content
 from secateur.report.wording import share
 from secateur.studies.config import DigitsConfig, PatchesConfig, StudyConfig
+from secateur.studies.sessions import mixed_versions
 from secateur.studies.store import StudyFolder
 
 LARGEST_R_HAT = 1.1
@@ -83,6 +84,8 @@ def _content(folder: StudyFolder) -> dict[str, Any]:
         "config": config,
         "facts": facts,
         "finished": finished(facts),
+        "mixed": mixed_versions(facts),
+        "n_sessions": len(facts.get("sessions", [])),
         "n_trials": results.sizes["trial"],
         "error_bars": has_error_bars(results),
         "trust_rows": _trust_rows(results),

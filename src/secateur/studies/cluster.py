@@ -19,7 +19,7 @@ from distributed import Client, LocalCluster, Worker, WorkerPlugin, as_completed
 from threadpoolctl import threadpool_limits
 
 from secateur.studies.config import StudyConfig
-from secateur.studies.crew import Crew, Stopped, prepare, unfinished
+from secateur.studies.crew import Stopped, prepare, unfinished
 from secateur.studies.progress import Progress, Stopwatch
 from secateur.studies.store import StudyFolder, describe_versions
 from secateur.studies.study import Study
@@ -29,7 +29,7 @@ _ANSWER_S = 20  # seconds to wait for a scheduler
 
 
 @contextmanager
-def connect(workers: int | None, scheduler: str | None) -> Iterator[Crew]:
+def connect(workers: int | None, scheduler: str | None) -> Iterator[Cluster]:
     """Workers while a ``with`` block runs: processes of this computer, each with its share of the cores, or those of a
     scheduler.
 
@@ -46,7 +46,8 @@ def connect(workers: int | None, scheduler: str | None) -> Iterator[Crew]:
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address="127.0.0.1:0",
             memory_limit=0,
             silence_logs=logging.CRITICAL,
         )

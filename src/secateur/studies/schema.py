@@ -10,6 +10,31 @@ import xarray as xr
 STAGES = ("pruned", "retrained")
 
 
+COORDINATES = {
+    "trial": "independent repetition of the study",
+    "criterion": "pruning rule",
+    "round": "round of pruning; 0: the trained machine before any",
+    "stage": "right after pruning, and after retraining",
+    "matrix": "weight matrix; 0: from the visible layer to the first hidden layer",
+    "layer": "layer of units; 0: visible",
+    "pixel": "visible unit",
+    "unit": "unit of the first hidden layer before any pruning",
+    "example": "number of an example",
+    "reference": "what samples are compared with",
+    "epoch": "epoch of the first training",
+    "estimate": "exact, or from as many samples as the settings say",
+    "pair": "two measures of a synapse's importance",
+    "quantity": "what synapses are sorted by",
+    "decile": "tenth of the synapses, in rising order of the quantity",
+    "frequency": "frequency of a pattern among the training patches, centre of a bin",
+    "index": "place in the order of eigenvalues, largest first",
+    "distribution": "training patches, or the trained machine",
+    "count": "visible units that are 1 together",
+    "rank": "place of a pattern in the order of frequencies, most frequent first",
+}
+"""Meaning of every dimension."""
+
+
 class Variable(NamedTuple):
     """Dimensions, unit and meaning of a variable of the results."""
 
@@ -111,4 +136,9 @@ def empty_results(variables: dict[str, Variable], coords: dict[str, Any], attrs:
     for name, variable in variables.items():
         filled = np.full([sizes[d] for d in variable.dims], np.nan, dtype=np.float32)
         data[name] = (variable.dims, filled, {"units": variable.units, "long_name": variable.long_name})
-    return xr.Dataset(data, coords=coords, attrs=attrs)
+    results = xr.Dataset(data, coords=coords, attrs=attrs)
+    for dimension, values in results.coords.items():
+        values.attrs["long_name"] = COORDINATES[str(dimension)]
+        if values.dtype.kind in "iuf":
+            values.attrs["units"] = "1"
+    return results

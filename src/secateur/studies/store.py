@@ -147,8 +147,9 @@ class StudyFolder:
     def write_results(self, results: xr.Dataset) -> None:
         """Replace ``results.nc``; floating-point variables are compressed."""
         encoding = {name: {"zlib": True, "complevel": 4} for name in results.data_vars}
-        path = self.path / "results.nc"
-        write_atomically(path, lambda t: results.to_netcdf(t, engine="h5netcdf", encoding=encoding))
+        # In memory first: on a full disk the library leaves the reason out of its error.
+        content = bytes(results.to_netcdf(engine="h5netcdf", encoding=encoding))
+        write_atomically(self.path / "results.nc", lambda t: t.write_bytes(content))
 
     def write_provenance(self, facts: dict[str, Any]) -> None:
         """Replace ``provenance.json``."""

@@ -37,12 +37,12 @@ class TrainingCheckpoint:
     path
         File of the checkpoint; it need not exist.
     interval_s
-        Least number of seconds between two writings.
+        Least number of seconds between two writings; ``None``: ``INTERVAL_S``.
     """
 
-    def __init__(self, path: str | os.PathLike[str], interval_s: float = INTERVAL_S):
+    def __init__(self, path: str | os.PathLike[str], interval_s: float | None = None):
         self.path = Path(path)
-        self.interval_s = interval_s
+        self.interval_s = INTERVAL_S if interval_s is None else interval_s
         self._written = time.monotonic()
         self._arrays: Arrays = {}
         self._epochs: dict[str, int] = {}
@@ -97,7 +97,8 @@ class TrainingPart:
         ) or any(values.shape[:1] != (n_epochs,) for values in measures.values()):
             raise ValueError(f"{saved.path} does not fit this training; delete it, and the training begins again")
         history = [
-            {key: values[epoch] for key, values in measures.items()} for epoch in range(n_epochs if measures else 0)
+            {key: np.asarray(values[epoch]) for key, values in measures.items()}
+            for epoch in range(n_epochs if measures else 0)
         ]
         return Reached(n_epochs, jax.tree.unflatten(structure, jax.device_put(found)), history)
 

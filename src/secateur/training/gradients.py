@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from secateur import mean_field, units
 from secateur.arrays import AnyArray
-from secateur.machine import Machine, Parameters, States
+from secateur.machine import Machine, Parameters, States, product
 from secateur.moments import Statistics, mean_statistics
 from secateur.sampling import sweep
 
@@ -45,12 +45,12 @@ def contrastive_divergence(
     weight, (visible_bias, hidden_bias) = machine.weights[0], machine.biases
 
     def hidden_means(v: Array) -> Array:
-        return units.mean(hidden_bias[None, :] + up * (v @ weight))
+        return units.mean(hidden_bias[None, :] + up * product(v, weight))
 
     def body(carry: tuple[Array, Array], sweep_key: PRNGKeyArray) -> tuple[tuple[Array, Array], None]:
         key_hidden, key_visible = jax.random.split(sweep_key)
         hidden = units.sample(carry[1], key_hidden)
-        v = units.sample(units.mean(visible_bias[None, :] + down * (hidden @ weight.T)), key_visible)
+        v = units.sample(units.mean(visible_bias[None, :] + down * product(hidden, weight.T)), key_visible)
         return (v, hidden_means(v)), None
 
     start = (visible, hidden_means(visible))

@@ -11,8 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from secateur import devices
 from secateur.arrays import AnyArray, Keys
 from secateur.machine import Machine, Parameters, States
 from secateur.randomness import child_key
@@ -51,6 +53,7 @@ def train(
     record_history: bool = True,
     on_epoch: Callable[[int], None] | None = None,
     checkpoint: TrainingPart | None = None,
+    mesh: Mesh | None = None,
 ) -> tuple[Machine, History]:
     """Train a machine, or stacked trials of machines at once.
 
@@ -75,6 +78,9 @@ def train(
     checkpoint
         Where the training continues if it was interrupted, and what it keeps up to date
         (:class:`secateur.training.TrainingCheckpoint`); the trained machine is the same.
+    mesh
+        Devices over which rows, batches and chains are split (:mod:`secateur.devices`); the numbers of each must be
+        multiples of them. The trained machine is that of one device up to the rounding of sums.
 
     Returns
     -------
@@ -102,8 +108,12 @@ def train(
     rates = settings.learning_rates(settings.n_epochs * n_updates).reshape(settings.n_epochs, n_updates)
     static = settings.compiled_part()
     keys = keys_for(machine, key)
+    if mesh is not None:
+        machine, keys = devices.on_all(mesh, (machine, keys))
+        visible = devices.split_rows(mesh, "rows", visible)
     # A copy, because the epochs reuse the buffers of the state that they are given.
     state = jax.tree.map(jnp.copy, _start(machine, visible, keys, static, settings.n_chains))
+    state = eqx.tree_at(lambda s: s.chains, state, devices.split_rows(mesh, "n_chains", state.chains))
     finished = 0
     history: list[dict[str, np.ndarray]] = []
     if checkpoint is not None:
@@ -112,6 +122,8 @@ def train(
         if epoch >= finished:
             number = np.int32(epoch)  # not a Python number, which JAX would compile anew for every value
             rows = _batches(keys, number, n_rows, n_updates, batch_size)
+            if mesh is not None:  # every device takes its share of each batch
+                rows = jnp.swapaxes(devices.split_rows(mesh, "batch_size", jnp.swapaxes(rows, -1, -2)), -1, -2)
             state = _epoch(state, visible, rows, rates[epoch], keys, number, static, input_scales)
             if record_history:
                 measured = _measured(state.machine, visible, validation, keys, number, input_scales)
@@ -178,11 +190,12 @@ def _update(
 ) -> TrainingState:
     """One step up the estimated gradient; absent synapses stay absent whatever the optimiser does."""
     machine, chains = state.machine, state.chains
+    sampled = machine.in_precision(settings.precision)
     if settings.method == "cd":
-        positive, negative = gradients.contrastive_divergence(machine, batch, key, settings.n_sweeps, input_scales)
+        positive, negative = gradients.contrastive_divergence(sampled, batch, key, settings.n_sweeps, input_scales)
     else:
         positive, negative, chains = gradients.persistent(
-            machine, batch, chains, key, n_sweeps=settings.n_sweeps, n_mean_field=settings.n_mean_field
+            sampled, batch, chains, key, n_sweeps=settings.n_sweeps, n_mean_field=settings.n_mean_field
         )
     ascent = gradients.gradient(machine, positive, negative, centred=settings.centred)
     if settings.l2:

@@ -10,6 +10,7 @@ import optax
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from secateur import limits
+from secateur.machine import Precision
 
 _Rate = Annotated[float, Field(gt=0)]
 LearningRate = Annotated[tuple[_Rate, _Rate], BeforeValidator(lambda v: (v, v) if isinstance(v, Real) else v)]
@@ -47,6 +48,10 @@ class TrainingSettings(BaseModel):
     sparsity_target: float | None = Field(None, gt=0, lt=1, description="wanted mean rate of hidden units")
     sparsity_strength: float = Field(0.1, ge=0, description="pull towards the sparsity target")
     centred: bool = Field(False, description="centred (enhanced) gradient")
+
+    precision: Precision = Field(
+        "float32", description="matrix products of sampling and inference; gradients and parameters stay float32"
+    )
 
     def learning_rates(self, n_updates: int) -> np.ndarray:
         """Learning rate of every update of a training run, ``(n_updates,)``."""
