@@ -49,7 +49,9 @@ def read_npz(path: str | os.PathLike[str], max_bytes: int, names: Sequence[str] 
             chosen = {name: member for name, member in members.items() if names is None or name in names}
             total = sum(member.file_size for member in chosen.values())
             if total > max_bytes:
-                raise ValueError(f"its arrays take {total:,} bytes unpacked, more than {max_bytes:,}")
+                raise ValueError(
+                    f"its arrays take {total:,} bytes unpacked, more than {max_bytes:,}; give fewer values"
+                )
             arrays = {}
             for name, member in chosen.items():
                 # NumPy writes no other; a dictionary of LZMA may ask for any amount of memory.
@@ -79,7 +81,7 @@ def read_npy(path: str | os.PathLike[str], max_bytes: int) -> np.ndarray:
     """The array of an ``.npy`` file; errors as of :func:`read_npz`."""
     size = Path(path).stat().st_size
     if size > max_bytes:
-        raise ValueError(f"it has {size:,} bytes, more than {max_bytes:,}")
+        raise ValueError(f"it has {size:,} bytes, more than {max_bytes:,}; give fewer values")
     try:
         with Path(path).open("rb") as file:
             return _array(file, size)
