@@ -39,9 +39,9 @@ def tiny_mnist(n_train: int = 30, n_test: int = 12) -> dict[str, bytes]:
     return contents
 
 
-def md5(content: bytes) -> str:
-    """MD5 as hexadecimal digits."""
-    return hashlib.md5(content).hexdigest()
+def sha256(content: bytes) -> str:
+    """SHA-256 as hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def tiny_batch(seed: int) -> bytes:

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from dataset_files import TINY_BATCH, md5, real_data, tar_gz, tiny_batch, tiny_mnist
+from dataset_files import TINY_BATCH, real_data, sha256, tar_gz, tiny_batch, tiny_mnist
 from secateur.datasets import check, cifar, data_folder, fetch, list_datasets, mnist, read_cifar10, read_mnist
 
 module = importlib.import_module("secateur.datasets.fetch")
-TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = mnist.PUBLISHED_MD5
+TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = mnist.PUBLISHED_SHA256
 BATCH_FILES = [f"cifar-10-batches-bin/{batch}.bin" for batch in cifar.BATCHES]
 
 
@@ -78,7 +78,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     server = Server()
     for name, content in tiny_mnist().items():
         server.files[f"{name}.gz"] = gzip.compress(content)
-        monkeypatch.setitem(mnist.PUBLISHED_MD5, name, md5(content))
+        monkeypatch.setitem(mnist.PUBLISHED_SHA256, name, sha256(content))
     monkeypatch.setattr(cifar, "IMAGES_PER_BATCH", TINY_BATCH)
     serve_archive(server, monkeypatch, {name: tiny_batch(seed) for seed, name in enumerate(BATCH_FILES)})
     for name, dataset in module.DATASETS.items():
@@ -94,7 +94,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 def serve_archive(server: Server, monkeypatch: pytest.MonkeyPatch, members: dict[str, bytes], **links: Any) -> None:
     archive = tar_gz(members, **links)
     server.files[module.CIFAR_ARCHIVE] = archive
-    monkeypatch.setattr(module, "CIFAR_ARCHIVE_MD5", md5(archive))
+    monkeypatch.setattr(module, "CIFAR_ARCHIVE_SHA256", sha256(archive))
 
 
 def files_below(folder: Path) -> list[str]:
@@ -106,9 +106,9 @@ def test_fetched_mnist_is_verified_readable_and_not_fetched_twice(server: Server
     assert [row.state for row in check("mnist", tmp_path)] == ["missing"] * 4
     rows = fetch("mnist", tmp_path, progress=lambda *news: seen.append(news))
     assert [(row.dataset, row.file, row.state, row.ok) for row in rows] == [
-        ("mnist", name, "original", True) for name in mnist.PUBLISHED_MD5
+        ("mnist", name, "original", True) for name in mnist.PUBLISHED_SHA256
     ]
-    assert files_below(tmp_path) == sorted(f"mnist/{name}.gz" for name in mnist.PUBLISHED_MD5)
+    assert files_below(tmp_path) == sorted(f"mnist/{name}.gz" for name in mnist.PUBLISHED_SHA256)
     assert read_mnist(data_folder("mnist", tmp_path)).train.shape == (30, 400)
     assert {name: size for name, size, total in seen if size == total} == {n: len(server.files[n]) for n, _, _ in seen}
     assert len(server.requests) == 4
@@ -294,7 +294,7 @@ def test_damaged_archive_is_refused_and_removed(server: Server, tmp_path: Path, 
     server.files[module.CIFAR_ARCHIVE] = cut
     with pytest.raises(ValueError, match="is not the published file"):
         fetch("cifar-10", tmp_path)
-    monkeypatch.setattr(module, "CIFAR_ARCHIVE_MD5", md5(cut))
+    monkeypatch.setattr(module, "CIFAR_ARCHIVE_SHA256", sha256(cut))
     with pytest.raises(ValueError, match="cannot be unpacked .* removed"):
         fetch("cifar-10", tmp_path)
     assert files_below(tmp_path) == []

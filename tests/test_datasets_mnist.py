@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataset_files import idx_bytes, md5, real_data, tiny_mnist
+from dataset_files import idx_bytes, real_data, sha256, tiny_mnist
 from secateur.datasets import LabelledImages, data_folder, mnist, read_mnist
 
-TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = mnist.PUBLISHED_MD5
+TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = mnist.PUBLISHED_SHA256
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def contents(monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     """Four tiny files, taken for the originals."""
     contents = tiny_mnist()
     for name, content in contents.items():
-        monkeypatch.setitem(mnist.PUBLISHED_MD5, name, md5(content))
+        monkeypatch.setitem(mnist.PUBLISHED_SHA256, name, sha256(content))
     return contents
 
 
@@ -67,7 +67,7 @@ def test_test_images_are_binarised_at_the_training_mean(
         images = np.full((n, 28, 28), low)
         images[:, :, :14] = high
         contents[name] = idx_bytes(images)
-        monkeypatch.setitem(mnist.PUBLISHED_MD5, name, md5(contents[name]))
+        monkeypatch.setitem(mnist.PUBLISHED_SHA256, name, sha256(contents[name]))
     write(tmp_path, contents)
     digits = read_mnist(tmp_path)
     assert digits.train.mean() == 0.5
@@ -79,7 +79,7 @@ def test_crop_keeps_the_central_pixels(tmp_path: Path, contents: dict[str, bytes
     images[:, 4, 4] = images[:, 23, 22] = 255
     images[:, 3, 4] = images[:, 4, 24] = 255  # just outside
     contents[TRAIN_IMAGES] = idx_bytes(images)
-    monkeypatch.setitem(mnist.PUBLISHED_MD5, TRAIN_IMAGES, md5(contents[TRAIN_IMAGES]))
+    monkeypatch.setitem(mnist.PUBLISHED_SHA256, TRAIN_IMAGES, sha256(contents[TRAIN_IMAGES]))
     write(tmp_path, contents)
     assert np.flatnonzero(read_mnist(tmp_path, 20).train[0]).tolist() == [0, 19 * 20 + 18]
     assert read_mnist(tmp_path, 28).train[0].sum() == 4
@@ -100,7 +100,11 @@ DAMAGE = {
     "other-size": (TRAIN_IMAGES, lambda c: idx_bytes(np.zeros((30, 32, 32))), "declares 30 x 32 x 32 images, MNIST's"),
     "label-10": (TRAIN_LABELS, lambda c: LABELS_WITH_TEN, "holds the label 10, MNIST's are 0 to 9"),
     "lengths": (TRAIN_LABELS, lambda c: c[TEST_LABELS], "holds 30 images but .* holds 12 labels"),
-    "other-pixels": (TEST_IMAGES, lambda c: c[TEST_IMAGES][:-1] + b"\x07", "whole IDX file but not MNIST's: the MD5"),
+    "other-pixels": (
+        TEST_IMAGES,
+        lambda c: c[TEST_IMAGES][:-1] + b"\x07",
+        "whole IDX file but not MNIST's: the SHA-256",
+    ),
 }
 
 

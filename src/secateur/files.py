@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from secateur.array_files import read_arrays, write_arrays
+from secateur.limits import MAX_UNITS
 from secateur.machine import Machine
 
 FORMAT = "secateur-machine"
 FORMAT_VERSION = 1
 """Every version up to this one is read, now and by later releases (docs/files.md)."""
-MAX_UNITS = 10**7
-"""Most units of a layer, so that no header makes a reader draw or allocate without bounds."""
+_DTYPES = {"weights": np.float32, "biases": np.float32, "masks": np.bool_, "unit_indices": np.int32}
 
 
 def save_machine(machine: Machine, path: str | os.PathLike[str], lineage: dict[str, Any] | None = None) -> None:
@@ -34,7 +34,7 @@ def save_machine(machine: Machine, path: str | os.PathLike[str], lineage: dict[s
         What made the machine, e.g. ``{"criterion": "variance-fi", "round": 3}``; JSON values.
     """
     arrays = {}
-    for name in ("weights", "biases", "masks", "unit_indices"):
+    for name in _DTYPES:
         for layer, array in enumerate(getattr(machine, name)):
             arrays[f"{name}.{layer}"] = np.asarray(array)
     header = {
@@ -80,6 +80,7 @@ def read_machine(path: str | os.PathLike[str]) -> MachineFile:
     _check_header(header, path)
     n_layers = len(header["layer_sizes"])
     try:
+        _check_types(arrays)
         machine = Machine(
             weights=[arrays[f"weights.{layer}"] for layer in range(n_layers - 1)],
             biases=[arrays[f"biases.{layer}"] for layer in range(n_layers)],
@@ -87,6 +88,8 @@ def read_machine(path: str | os.PathLike[str]) -> MachineFile:
             unit_indices=[arrays[f"unit_indices.{layer}"] for layer in range(n_layers)],
             original_layer_sizes=header["original_layer_sizes"],
         )
+        if list(machine.layer_sizes) != header["layer_sizes"]:
+            raise ValueError(f"layer_sizes are {header['layer_sizes']}, its arrays have {list(machine.layer_sizes)}")
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path} does not hold a whole machine ({error}); write it again with save_machine") from error
     return MachineFile(machine, header["lineage"], header["sha256"], Path(path).stat().st_size)
@@ -99,3 +102,11 @@ def _check_header(header: dict[str, Any], path: str | os.PathLike[str]) -> None:
     )
     if not sizes_fit or not isinstance(header.get("lineage"), dict):
         raise ValueError(f"{path} has a damaged header; write it again with save_machine")
+
+
+def _check_types(arrays: dict[str, np.ndarray]) -> None:
+    """Refuse arrays of other types, which a cast would change without a word."""
+    for name, array in arrays.items():
+        expected = _DTYPES.get(name.partition(".")[0])
+        if expected is not None and array.dtype != expected:
+            raise ValueError(f"{name} must be of type {np.dtype(expected)}, got {array.dtype}")

@@ -294,6 +294,8 @@ def _check_structure(
             f"biases must hold one array more than weights (at least 2 and 1), got {len(biases)} and {len(weights)}; "
             "give one bias vector per layer, the visible layer first"
         )
+    if any(b.ndim != 1 for b in biases):
+        raise ValueError(f"biases must be one vector per layer, got shapes {[b.shape for b in biases]}")
     for name, arrays in (("weights", weights), ("masks", masks)):
         expected = [(lower.size, upper.size) for lower, upper in zip(biases[:-1], biases[1:], strict=True)]
         found = [a.shape for a in arrays]

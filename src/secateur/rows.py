@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-MAX_VALUES = 2**29
-"""Most values that are read: 2 GiB as float32."""
+from secateur.limits import MAX_VALUES
+from secateur.npz import array_names, read_npy, read_npz
 
 SUFFIXES = (".npy", ".npz", ".csv", ".txt")
 STATES = "states"
@@ -41,8 +40,9 @@ def read_rows(path: str | os.PathLike[str], *, binarize: float | None = None) ->
         raise ValueError(f"{path} must end in {', '.join(SUFFIXES)} to be read as rows of 0 and 1")
     try:
         values = {".npy": _npy, ".npz": _npz}.get(path.suffix.lower(), _text)(path)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} cannot be read as rows of 0 and 1: {error}") from error
+    except ValueError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"{path} cannot be read as rows of 0 and 1: {reason}") from error
     if values.ndim != 2 or min(values.shape) < 1:
         raise ValueError(f"{path} must hold a table (rows, units), got an array of shape {values.shape}")
     if values.dtype.kind not in "biuf":
@@ -65,22 +65,19 @@ def _npy(path: Path) -> np.ndarray:
     with path.open("rb") as file:
         if file.read(6) != np.lib.format.MAGIC_PREFIX:
             raise ValueError("it is not an .npy file")
-    # Mapped, so that the shape is known before anything is read.
-    array: Any = np.load(path, mmap_mode="r", allow_pickle=False)
-    return np.asarray(_of_size(array.size, array))
+    array = read_npy(path, 8 * MAX_VALUES)
+    return _of_size(array.size, array)
 
 
 def _npz(path: Path) -> np.ndarray:
-    with zipfile.ZipFile(path) as archive:
-        sizes = {name.removesuffix(".npy"): archive.getinfo(name).file_size for name in archive.namelist()}
-    if STATES not in sizes and len(sizes) != 1:
+    names = array_names(path)
+    if STATES not in names and len(names) != 1:
         raise ValueError(
-            f"it holds the arrays {', '.join(sorted(sizes))}; expected a single one, or one named {STATES!r}"
+            f"it holds the arrays {', '.join(sorted(names))}; expected a single one, or one named {STATES!r}"
         )
-    chosen = STATES if STATES in sizes else next(iter(sizes))
-    with np.load(_of_size(sizes[chosen] // 8, path), allow_pickle=False) as arrays:
-        array: np.ndarray = arrays[chosen]
-        return _of_size(array.size, array)
+    chosen = STATES if STATES in names else names[0]
+    array = read_npz(path, 8 * MAX_VALUES, names=[chosen])[chosen]
+    return _of_size(array.size, array)
 
 
 def _text(path: Path) -> np.ndarray:

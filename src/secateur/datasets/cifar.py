@@ -64,6 +64,11 @@ def read_cifar10(folder: str | os.PathLike[str]) -> Cifar10:
     return Cifar10(images, labels, found)
 
 
+def batch_bytes() -> int:
+    """Bytes of the file of a batch."""
+    return IMAGES_PER_BATCH * RECORD_LENGTH
+
+
 def read_batch(
     path: Path,
 ) -> tuple[UInt8[np.ndarray, "images 3 height width"], UInt8[np.ndarray, " images"]]:
@@ -79,7 +84,7 @@ def read_batch(
     """
     if not path.is_file():
         raise FileNotFoundError(f"CIFAR-10's {path.name} is missing in {path.parent}; {GET_IT}")
-    length, expected = path.stat().st_size, IMAGES_PER_BATCH * RECORD_LENGTH
+    length, expected = path.stat().st_size, batch_bytes()
     if length != expected:
         problem = "is truncated" if length < expected else "is too long"
         raise ValueError(

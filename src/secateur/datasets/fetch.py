@@ -27,7 +27,8 @@ from secateur.datasets import cifar, mnist
 
 ENVIRONMENT_VARIABLE = "SECATEUR_DATA_DIR"
 CIFAR_ARCHIVE = "cifar-10-binary.tar.gz"
-CIFAR_ARCHIVE_MD5 = "c32a1d4ab5d03f1284b67883e8d87530"  # published beside the download
+# Of the archive whose MD5, c32a1d4ab5d03f1284b67883e8d87530, is published beside the download.
+CIFAR_ARCHIVE_SHA256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
 CHUNK = 1 << 20
 PATIENCE = 30.0  # seconds without an answer before a connection counts as lost
 
@@ -104,7 +105,7 @@ DATASETS = {
         "mnist",
         "MNIST: 60,000 training and 10,000 test digits, 28 x 28 pixels (12 MB)",
         "mnist",
-        tuple(mnist.PUBLISHED_MD5),
+        tuple(mnist.PUBLISHED_SHA256),
         "https://ossci-datasets.s3.amazonaws.com/mnist/",
     ),
     "cifar-10": DataSet(
@@ -194,12 +195,12 @@ def fetch(
         if name == "mnist":
             for row in checks:
                 if not row.ok:
-                    part, md5 = folder / f"{row.file}.gz.part", mnist.PUBLISHED_MD5[row.file]
-                    _fetch_part(f"{dataset.url}{row.file}.gz", part, md5, mnist.unpacked_md5, progress)
+                    part, sha256 = folder / f"{row.file}.gz.part", mnist.PUBLISHED_SHA256[row.file]
+                    _fetch_part(f"{dataset.url}{row.file}.gz", part, sha256, mnist.unpacked_sha256, progress)
                     part.replace(part.with_suffix(""))
         else:
             part = folder / f"{CIFAR_ARCHIVE}.part"
-            _fetch_part(dataset.url + CIFAR_ARCHIVE, part, CIFAR_ARCHIVE_MD5, _md5, progress)
+            _fetch_part(dataset.url + CIFAR_ARCHIVE, part, CIFAR_ARCHIVE_SHA256, _sha256, progress)
             _unpack_archive(part, dataset, folder)
             part.unlink()
     except ConnectionError:
@@ -244,7 +245,7 @@ def _check_file(dataset: DataSet, folder: Path, file: str) -> FileCheck:
             content = mnist.unpack(path)
             mnist.parse_idx(content, "images" if "images" in file else "labels", path)
             mnist.check_original(content, file, path)
-            return FileCheck(dataset.name, file, "original", path, "unpacked content has the published MD5")
+            return FileCheck(dataset.name, file, "original", path, "unpacked content has the published SHA-256")
         path = folder / file
         cifar.read_batch(path)
     except FileNotFoundError as error:
@@ -256,25 +257,26 @@ def _check_file(dataset: DataSet, folder: Path, file: str) -> FileCheck:
     )
 
 
-def _md5(path: Path) -> str:
-    return pooch.file_hash(str(path), alg="md5")
+def _sha256(path: Path) -> str:
+    return pooch.file_hash(str(path), alg="sha256")
 
 
-def _fetch_part(url: str, part: Path, md5: str, digest: Callable[[Path], str], progress: Progress | None) -> None:
-    """Complete ``part``, the beginning of a file that may be there, until its ``digest`` is ``md5``."""
-    if _has_digest(part, md5, digest):
+def _fetch_part(url: str, part: Path, sha256: str, digest: Callable[[Path], str], progress: Progress | None) -> None:
+    """Complete ``part``, the beginning of a file that may be there, until its ``digest`` is ``sha256``."""
+    if _has_digest(part, sha256, digest):
         return
     _download(url, part, progress)
-    if not _has_digest(part, md5, digest):
+    if not _has_digest(part, sha256, digest):
         part.unlink()
         raise ValueError(
-            f"what {url} sent is not the published file, whose content has the MD5 {md5}; it was removed, try again"
+            f"what {url} sent is not the published file, whose content has the SHA-256 {sha256}; it was "
+            "removed, try again"
         )
 
 
-def _has_digest(path: Path, md5: str, digest: Callable[[Path], str]) -> bool:
+def _has_digest(path: Path, sha256: str, digest: Callable[[Path], str]) -> bool:
     try:
-        return path.is_file() and digest(path) == md5
+        return path.is_file() and digest(path) == sha256
     except ValueError:  # truncated or no gzip
         return False
 
@@ -327,6 +329,16 @@ def _write_bytes(content: bytes, path: Path) -> None:
     path.write_bytes(content)
 
 
+class _Sipped(gzip.GzipFile):
+    """A gzip file that is read in small parts only: the length of a read comes from the file itself."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        """The next bytes."""
+        if size is None or not 0 <= size <= cifar.batch_bytes() + tarfile.BLOCKSIZE:
+            raise tarfile.TarError(f"a part of it would have {size} bytes")
+        return super().read(size)
+
+
 def _unpack_archive(archive: Path, dataset: DataSet, folder: Path) -> None:
     """Write the data set's files, and nothing else, from a tar archive into ``folder``.
 
@@ -337,11 +349,14 @@ def _unpack_archive(archive: Path, dataset: DataSet, folder: Path) -> None:
     """
     wanted = {f"{dataset.folder}/{file}": folder / file for file in dataset.files}
     try:
-        with tarfile.open(archive) as tar:
-            members = {member.name: member for member in tar.getmembers()}
-            for name in members:
-                if ".." in Path(name).parts or Path(name).is_absolute():
-                    raise tarfile.TarError(f"it names a place outside its folder, {name}")
+        with _Sipped(archive) as packed, tarfile.open(fileobj=packed, mode="r:") as tar:
+            members = {}
+            for member in tar:  # before the content of a member is skipped
+                if member.size > cifar.batch_bytes():
+                    raise tarfile.TarError(f"its member {member.name} would have {member.size:,} bytes")
+                if ".." in Path(member.name).parts or Path(member.name).is_absolute():
+                    raise tarfile.TarError(f"it names a place outside its folder, {member.name}")
+                members[member.name] = member
             for name in wanted:
                 if name not in members or not members[name].isreg():
                     raise tarfile.TarError(f"it holds no regular file {name}")

@@ -14,14 +14,15 @@ import numpy as np
 from jaxtyping import UInt8
 
 from secateur.datasets.images import LabelledImages
+from secateur.limits import MAX_UNPACKED
 
-PUBLISHED_MD5 = {
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+PUBLISHED_SHA256 = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
 }
-"""MD5 of the unpacked content of each original file (LeCun, Cortes & Burges); gzip wrappers differ between mirrors."""
+"""SHA-256 of the unpacked content of each original file (LeCun, Cortes & Burges): gzip wrappers differ by mirror."""
 
 SIDE = 28
 CONTENT_OF_MAGIC = {2049: "labels", 2051: "images"}
@@ -52,7 +53,7 @@ def read_mnist(folder: str | os.PathLike[str], side: int = 20) -> LabelledImages
     if side not in (20, SIDE):
         raise ValueError(f"side must be 20 or {SIDE} pixels, got {side!r}; MNIST's images are {SIDE} x {SIDE}")
     folder = Path(folder)
-    paths = {name: find_file(folder, name) for name in PUBLISHED_MD5}
+    paths = {name: find_file(folder, name) for name in PUBLISHED_SHA256}
     contents = {name: unpack(path) for name, path in paths.items()}
     pixels, labels = {}, {}
     for part in ("train", "t10k"):
@@ -94,15 +95,18 @@ def unpack(path: Path) -> bytes:
     Raises
     ------
     ValueError
-        If the gzip stream is truncated or damaged.
+        If the gzip stream is truncated or damaged, or the content is too long.
     """
-    content = path.read_bytes()
-    if not content.startswith(b"\x1f\x8b"):
-        return content
-    try:
-        return gzip.decompress(content)
-    except (EOFError, gzip.BadGzipFile, zlib.error, struct.error) as error:
-        raise ValueError(f"{path} is a truncated or damaged gzip file ({error}); {GET_IT}") from error
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+        file.seek(0)
+        try:
+            content = (gzip.GzipFile(fileobj=file) if packed else file).read(MAX_UNPACKED + 1)
+        except (EOFError, gzip.BadGzipFile, zlib.error, struct.error) as error:
+            raise ValueError(f"{path} is a truncated or damaged gzip file ({error}); {GET_IT}") from error
+    if len(content) > MAX_UNPACKED:
+        raise ValueError(f"{path} has more than {MAX_UNPACKED:,} bytes (unpacked), MNIST's files have fewer; {GET_IT}")
+    return content
 
 
 def parse_idx(content: bytes, expected: str, path: Path) -> UInt8[np.ndarray, ...]:
@@ -149,13 +153,13 @@ def parse_idx(content: bytes, expected: str, path: Path) -> UInt8[np.ndarray, ..
     return values
 
 
-def unpacked_md5(path: Path) -> str:
-    """MD5 of the unpacked content of a file; errors as in :func:`unpack`."""
-    return _md5(unpack(path))
+def unpacked_sha256(path: Path) -> str:
+    """SHA-256 of the unpacked content of a file; errors as in :func:`unpack`."""
+    return _sha256(unpack(path))
 
 
-def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def check_original(content: bytes, name: str, path: Path) -> None:
@@ -164,14 +168,14 @@ def check_original(content: bytes, name: str, path: Path) -> None:
     Raises
     ------
     ValueError
-        If the MD5 differs from the published one; a known file under a wrong name is named.
+        If the SHA-256 differs from the published one; a known file under a wrong name is named.
     """
-    found = _md5(content)
-    if found == PUBLISHED_MD5[name]:
+    found = _sha256(content)
+    if found == PUBLISHED_SHA256[name]:
         return
-    known = [other for other, md5 in PUBLISHED_MD5.items() if md5 == found]
+    known = [other for other, sha256 in PUBLISHED_SHA256.items() if sha256 == found]
     what = f"is MNIST's {known[0]} under another name" if known else "is a whole IDX file but not MNIST's"
     raise ValueError(
-        f"{path} {what}: the MD5 of its unpacked content is {found}, the published one of {name} is "
-        f"{PUBLISHED_MD5[name]}; {GET_IT}"
+        f"{path} {what}: the SHA-256 of its unpacked content is {found}, the published one of {name} is "
+        f"{PUBLISHED_SHA256[name]}; {GET_IT}"
     )

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from secateur import enumeration, sampling
+from secateur import enumeration, limits, sampling
 from secateur.arrays import AnyArray, Keys
 from secateur.fisher import Source
 from secateur.machine import Machine, States
@@ -33,10 +33,10 @@ class ImportanceSampling(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    n_chains: int = Field(200, ge=2, description="independent chains")
-    n_draws: int = Field(50, ge=2, description="draws per chain")
-    n_sweeps: int = Field(2, ge=1, description="Gibbs sweeps from one draw to the next")
-    n_burn_in: int = Field(100, ge=0, description="sweeps before the first draw")
+    n_chains: int = Field(200, ge=2, le=limits.MAX_CHAINS, description="independent chains")
+    n_draws: int = Field(50, ge=2, le=limits.MAX_SAMPLES, description="draws per chain")
+    n_sweeps: int = Field(2, ge=1, le=limits.MAX_SWEEPS, description="Gibbs sweeps from one draw to the next")
+    n_burn_in: int = Field(100, ge=0, le=limits.MAX_SWEEPS, description="sweeps before the first draw")
     start: Literal["random", "data"] = Field(
         "random", description="chains start at independent random units, or at rows of the data"
     )

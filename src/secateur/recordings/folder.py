@@ -23,8 +23,9 @@ from secateur.fisher_matrix import Of
 from secateur.recordings.analysis import Analysis, analyse
 from secateur.recordings.parameters import Convention
 from secateur.recordings.words import load_words
+from secateur.result_files import read_results
 from secateur.studies.progress import Progress, Silent, Stopwatch
-from secateur.studies.store import describe_versions
+from secateur.studies.store import describe_versions, read_provenance
 from secateur.training import TrainingSettings
 
 SETTINGS = "recording.toml"
@@ -60,13 +61,12 @@ class RecordingFolder:
     @property
     def results(self) -> xr.Dataset:
         """The results (:mod:`secateur.recordings.analysis`), loaded into memory."""
-        with xr.open_dataset(self.path / "results.nc", engine="h5netcdf") as dataset:
-            return dataset.load()
+        return read_results(self.path / "results.nc")
 
     @property
     def provenance(self) -> dict[str, Any]:
         """Versions, seed, hardware, commit, times and the checksum of the words."""
-        return json.loads((self.path / "provenance.json").read_text("utf-8"))
+        return read_provenance(self.path / "provenance.json")
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -97,9 +97,25 @@ class ConversionNotes:
             values: dict[str, Any] = json.loads(text)
             values["mean_rates"] = tuple(float(rate) for rate in values["mean_rates"])
             values["remarks"] = tuple(str(remark) for remark in values["remarks"])
-            return cls(**values)
-        except (KeyError, TypeError, json.JSONDecodeError) as error:
+            notes = cls(**values)
+            if not notes._is_sound():
+                raise ValueError("a number or a list is missing")
+            return notes
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(f"the notes are damaged ({error})") from error
+
+    def _is_sound(self) -> bool:
+        """Whether every value is of its kind."""
+        counts = (self.n_bins, self.n_units, self.n_epochs)
+        measures = (self.silent_share, self.clipped_share, self.lost_spike_share, self.words_per_parameter)
+        dropped = self.dropped_units
+        return (
+            all(type(n) is int and 0 <= n < 2**63 for n in counts)
+            and all(type(x) in (int, float) for x in (self.bin_size, self.seconds, *measures))
+            and len(self.mean_rates) == self.n_units > 0
+            and isinstance(dropped, Mapping)
+            and all(isinstance(why, str) for why in dropped.values())
+        )
 
 
 def listed(names: Iterable[Any], most: int = 8) -> str:

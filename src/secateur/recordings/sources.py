@@ -11,6 +11,8 @@ from typing import Any
 import h5py
 import numpy as np
 
+from secateur.limits import MAX_BYTES
+from secateur.npz import read_npy, read_npz
 from secateur.recordings import matlab, nested, nwb, objects, tables
 from secateur.recordings.nested import Reading
 from secateur.recordings.ready import ReadyWords
@@ -87,8 +89,9 @@ def read_file(path: Path, how: Reading) -> SpikeTrains | ReadyWords:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
-        names = zipfile.ZipFile(path).namelist()
-    except zipfile.BadZipFile as error:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
         raise ValueError(f"{path} is a damaged .npz file ({error})") from error
     if not all(name.endswith(".npy") for name in names):
         raise ValueError(f"{path} is a zip archive with {', '.join(names[:3])}; unpack it and give the file inside")
@@ -97,9 +100,8 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 def _load(path: Path) -> Any:
     try:
-        found = np.load(path, allow_pickle=False)
-        return found if isinstance(found, np.ndarray) else dict(found)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        return read_npz(path, MAX_BYTES) if zipfile.is_zipfile(path) else read_npy(path, MAX_BYTES)
+    except ValueError as error:
         raise ValueError(
             f"{path} cannot be read ({error}); write arrays of numbers or texts, without objects"
         ) from error

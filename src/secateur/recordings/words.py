@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 
 from secateur.array_files import write_atomically
+from secateur.limits import MAX_WORDS_BYTES
+from secateur.npz import read_npz
 from secateur.recordings.binning import Counts, count, find_epochs
 from secateur.recordings.checks import check_times, check_units_of_time, in_order
 from secateur.recordings.nested import Reading
@@ -61,6 +62,8 @@ class Words:
     notes: ConversionNotes
 
     def __post_init__(self) -> None:
+        if self.states.ndim != 2:
+            raise ValueError(f"states must be a table (bins, units), got an array of shape {self.states.shape}")
         n_bins, n_units = self.states.shape
         if len(self.unit_ids) != n_units or self.bin_starts.shape != (n_bins,) or self.epochs.shape != (n_bins,):
             raise ValueError(
@@ -122,10 +125,14 @@ def is_words_file(path: str | os.PathLike[str]) -> bool:
     if Path(path).suffix != ".npz" or not zipfile.is_zipfile(path):
         return False
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return "format" in file.files and str(file["format"]) == WORDS_FORMAT
-    except (ValueError, EOFError, OSError, zlib.error):
+        return _format(read_npz(path, MAX_WORDS_BYTES, names=["format"])) == WORDS_FORMAT
+    except (ValueError, OSError):
         return False
+
+
+def _format(arrays: dict[str, np.ndarray]) -> str | None:
+    found = arrays.get("format")
+    return str(found) if found is not None and found.shape == () else None
 
 
 def load_words(path: str | os.PathLike[str]) -> Words:
@@ -139,28 +146,29 @@ def load_words(path: str | os.PathLike[str]) -> Words:
         If the file is damaged or holds no words of a known format version; the message says which.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        arrays = read_npz(path, MAX_WORDS_BYTES)
+    except ValueError as error:
         raise ValueError(f"{path} is damaged or not an .npz file ({error}); make it with 'secateur words'") from error
-    if "format" not in arrays or str(arrays["format"]) != WORDS_FORMAT:
+    if _format(arrays) != WORDS_FORMAT:
         raise ValueError(f"{path} holds no words of secateur; make them with 'secateur words' or sc.words")
-    if int(arrays.get("format_version", 0)) != FORMAT_VERSION:
+    version = arrays.get("format_version")
+    if version is None or version.shape != () or version != FORMAT_VERSION:
         raise ValueError(
-            f"{path} has words of format version {arrays.get('format_version')}, this secateur reads version "
+            f"{path} has words of format version {str(version)[:40]}, this secateur reads version "
             f"{FORMAT_VERSION}; install a newer secateur"
         )
     try:
         return Words(
-            arrays["states"].astype(np.uint8, casting="safe"),
+            arrays["states"].astype(np.uint8, casting="safe", copy=False),
             tuple(str(unit) for unit in arrays["unit_ids"]),
-            arrays["bin_starts"].astype(np.float64, casting="safe"),
-            arrays["epochs"].astype(np.int64, casting="safe"),
+            arrays["bin_starts"].astype(np.float64, casting="safe", copy=False),
+            arrays["epochs"].astype(np.int64, casting="safe", copy=False),
             float(arrays["bin_size"]),
             ConversionNotes.from_json(str(arrays["notes"])),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} does not hold whole words ({error}); make them again") from error
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(f"{path} does not hold whole words ({reason}); make them again") from error
 
 
 def words(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import tomllib
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from secateur import limits
 from secateur.pruning import ImportanceSampling, check_criterion
 from secateur.pruning.criteria import NAME
 from secateur.pruning.prune import check_fraction
@@ -26,7 +28,7 @@ class ModelSettings(_Settings):
 
     hidden: tuple[int, ...] = Field(description="units of each hidden layer")
     receptive_field: int | None = Field(
-        None, description="side of the first layer's receptive fields; none: all pixels"
+        None, ge=1, le=limits.MAX_HIDDEN, description="side of the first layer's receptive fields; none: all pixels"
     )
     weight_scale: float = Field(0.1, ge=0, description="standard deviation of the first weights")
     hidden_bias: float = Field(0.0, description="first bias of hidden units, in nats")
@@ -36,6 +38,10 @@ class ModelSettings(_Settings):
     def _at_least_one_unit(cls, hidden: tuple[int, ...]) -> tuple[int, ...]:
         if not hidden or min(hidden) < 1:
             raise ValueError("must name at least one hidden layer with at least one unit each")
+        if len(hidden) > limits.MAX_HIDDEN_LAYERS or max(hidden) > limits.MAX_HIDDEN:
+            raise ValueError(f"must name at most {limits.MAX_HIDDEN_LAYERS} layers of {limits.MAX_HIDDEN:,} units")
+        if any(lower * upper > limits.MAX_SYNAPSES for lower, upper in pairwise(hidden)):
+            raise ValueError(f"must have at most {limits.MAX_SYNAPSES:,} synapses between two layers")
         return hidden
 
 
@@ -56,12 +62,12 @@ class StudyConfig(_Settings):
     kind: str = Field(description="which built-in procedure runs")
     title: str = Field(description="one line for the report")
     size: str = Field(description="which of the file's sizes this is")
-    seed: int = Field(0, ge=0)
-    trials: int = Field(3, ge=1)
+    seed: int = Field(0, ge=0, le=limits.MAX_SEED)
+    trials: int = Field(3, ge=1, le=limits.MAX_TRIALS)
     trials_at_once: int | None = Field(None, ge=1, description="trials that run as one batch; none: all of them")
-    rounds: int = Field(5, ge=1)
-    criteria: tuple[str, ...] = Field(min_length=1)
-    threads: int = Field(2, ge=1, description="rules that run at the same time")
+    rounds: int = Field(5, ge=1, le=limits.MAX_ROUNDS)
+    criteria: tuple[str, ...] = Field(min_length=1, max_length=limits.MAX_CRITERIA)
+    threads: int = Field(2, ge=1, le=limits.MAX_THREADS, description="rules that run at the same time")
     model: ModelSettings
     training: TrainingSettings
     retraining: TrainingSettings
@@ -100,14 +106,25 @@ class DigitsData(_Settings):
 class DigitsEvaluation(_Settings):
     """What is measured at every stage of a digits study."""
 
-    n_mean_field: int = Field(50, ge=1, description="most mean-field updates of the hidden layers")
+    n_mean_field: int = Field(
+        50, ge=1, le=limits.MAX_SWEEPS, description="most mean-field updates of the hidden layers"
+    )
     mean_field_tolerance: float = Field(1e-3, gt=0, description="largest change of a probability at which to stop")
-    n_samples: int = Field(250, ge=10, description="samples, of chains of their own, that the digit classifier judges")
-    n_conditional_samples: int = Field(250, ge=10, description="samples with the top layer held, for labelled digits")
-    n_sweeps: int = Field(100, ge=1, description="Gibbs sweeps from a training digit to a sample")
-    n_examples: int = Field(10, ge=1, description="samples kept as examples")
-    n_annealing_chains: int = Field(100, ge=2, description="annealing runs for log Z")
-    n_temperatures: int = Field(300, ge=2, description="inverse temperatures of each annealing run")
+    n_samples: int = Field(
+        250,
+        ge=10,
+        le=limits.MAX_SAMPLES,
+        description="samples, of chains of their own, that the digit classifier judges",
+    )
+    n_conditional_samples: int = Field(
+        250, ge=10, le=limits.MAX_SAMPLES, description="samples with the top layer held, for labelled digits"
+    )
+    n_sweeps: int = Field(100, ge=1, le=limits.MAX_SWEEPS, description="Gibbs sweeps from a training digit to a sample")
+    n_examples: int = Field(10, ge=1, le=limits.MAX_EXAMPLES, description="samples kept as examples")
+    n_annealing_chains: int = Field(100, ge=2, le=limits.MAX_CHAINS, description="annealing runs for log Z")
+    n_temperatures: int = Field(
+        300, ge=2, le=limits.MAX_SAMPLES, description="inverse temperatures of each annealing run"
+    )
 
 
 class DigitsConfig(StudyConfig):
@@ -126,15 +143,19 @@ class PatchesData(_Settings):
         "cifar-10-or-photographs", description="CIFAR-10, scikit-learn's two photographs, or the first that is there"
     )
     data_dir: str | None = Field(None, description="folder with the data sets")
-    n_train: int = Field(90_000, ge=100, description="training patches of each trial")
-    n_validation: int = Field(20_000, ge=100, description="validation patches of each trial, from other images")
-    radius: float = Field(2.1, gt=0, description="radius of a patch in pixels; 2.1 gives 13 pixels")
+    n_train: int = Field(90_000, ge=100, le=limits.MAX_SAMPLES, description="training patches of each trial")
+    n_validation: int = Field(
+        20_000, ge=100, le=limits.MAX_SAMPLES, description="validation patches of each trial, from other images"
+    )
+    radius: float = Field(2.1, gt=0, le=100, description="radius of a patch in pixels; 2.1 gives 13 pixels")
 
 
 class PatchesEvaluation(_Settings):
     """What is measured at every stage of a patches study."""
 
-    n_samples: int = Field(90_000, ge=100, description="independent samples for the sampled log-frequency error")
+    n_samples: int = Field(
+        90_000, ge=100, le=limits.MAX_SAMPLES, description="independent samples for the sampled log-frequency error"
+    )
 
 
 class PatchesConfig(StudyConfig):
@@ -186,16 +207,18 @@ def load_config(
     """
     content = _read(study)
     sizes = content.pop("sizes", {})
+    if not isinstance(sizes, dict) or not all(isinstance(settings, dict) for settings in sizes.values()):
+        raise ValueError(f"study {str(study)!r}: sizes must be tables of settings, [sizes.NAME], got {_short(sizes)}")
     if sizes:
         chosen = size or next(iter(sizes))
         if chosen not in sizes:
             raise ValueError(f"study {str(study)!r} has no size {chosen!r}; choose one of {', '.join(sizes)}")
-        content = _merge(content, _size(sizes, chosen)) | {"size": chosen}
+        content = _merge(content, _size(study, sizes, chosen)) | {"size": chosen}
     elif size not in (None, content.get("size")):
         raise ValueError(f"study {str(study)!r} has no sizes; leave size out")
     kind = content.get("kind")
-    if kind not in _CONFIGS:
-        raise ValueError(f"study {str(study)!r}: kind must be one of {', '.join(_CONFIGS)}, got {kind!r}")
+    if not isinstance(kind, str) or kind not in _CONFIGS:
+        raise ValueError(f"study {str(study)!r}: kind must be one of {', '.join(_CONFIGS)}, got {_short(kind)}")
     model = _CONFIGS[kind]
     for name, value in (changes or {}).items():
         _set(model, content, name, value)
@@ -235,8 +258,17 @@ def one_line(model: type[BaseModel], error: ValidationError) -> str:
             complaints.append(f"setting {name!r} is missing")
         else:
             message = found["msg"].removeprefix("Value error, ")
-            complaints.append(f"{name}: {message} (got {found['input']!r})" if name else message)
-    return "; ".join(complaints)
+            complaints.append(f"{name}: {message} (got {_short(found['input'])})" if name else message)
+    return " ".join("; ".join(complaints).split())
+
+
+def _short(value: Any) -> str:
+    """A value in at most 200 characters; numbers of thousands of digits have no decimal form."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        text = f"a {type(value).__name__} beyond writing"
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _read(study: str | Path) -> dict[str, Any]:
@@ -246,6 +278,8 @@ def _read(study: str | Path) -> dict[str, Any]:
     elif path.suffix == ".toml":
         if not path.is_file():
             raise ValueError(f"there is no study file {str(path)!r}; give the path of a .toml file or a built-in study")
+        if path.stat().st_size > limits.MAX_SETTINGS_BYTES:
+            raise ValueError(f"study file {str(path)!r} has more than {limits.MAX_SETTINGS_BYTES:,} bytes; give fewer")
         text = path.read_bytes().decode("utf-8", errors="replace")
     else:
         near = difflib.get_close_matches(str(study), built_in_studies(), n=1)
@@ -253,18 +287,20 @@ def _read(study: str | Path) -> dict[str, Any]:
         raise ValueError(f"unknown study {str(study)!r}; known are {', '.join(built_in_studies())}; {hint}")
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also numbers of too many digits, and tables nested too deeply
         raise ValueError(f"{str(study)!r} is not valid TOML: {error}") from error
 
 
-def _size(sizes: dict[str, Any], name: str) -> dict[str, Any]:
+def _size(study: str | Path, sizes: dict[str, Any], name: str) -> dict[str, Any]:
     """Settings of a size; one that is ``like`` another changes only what it names."""
     settings = dict(sizes[name])
     like = settings.pop("like", None)
     if like is None:
         return settings
-    if like not in sizes or "like" in sizes[like]:
-        raise ValueError(f"size {name!r} must be like a size that stands for itself, got {like!r}")
+    if not isinstance(like, str) or like not in sizes or "like" in sizes[like]:
+        raise ValueError(
+            f"study {str(study)!r}: size {name!r} must be like a size that stands for itself, got {_short(like)}"
+        )
     return _merge(sizes[like], settings)
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 import xarray as xr
 
-from secateur.array_files import read_arrays, write_arrays
+from secateur.array_files import Arrays, read_arrays, write_arrays
+from secateur.limits import MAX_ROUNDS
 from secateur.machine import Machine
 
 FORMAT = "secateur-task"
@@ -87,7 +90,7 @@ class Record:
         ValueError
             If the file is damaged or belongs to a study with other settings.
         """
-        arrays, header = read_arrays(path, "task record", FORMAT, FORMAT_VERSION)
+        arrays, header = _read(path)
         for name, variable in empty.items():
             values = arrays.get(_RESULT + str(name))
             if values is None or values.shape != variable.shape or values.dtype != variable.dtype:
@@ -100,6 +103,8 @@ class Record:
         leaves = [arrays.get(f"{_LEAF}{place}") for place in range(len(known))]
         machine = None
         if all(leaf is not None for leaf in leaves):
+            if not _fit(jax.tree.unflatten(structure, leaves), like):
+                raise ValueError(f"{path} does not hold whole machines; delete it, and the task begins again")
             machine = jax.tree.unflatten(structure, jax.device_put(leaves))
         return cls(
             empty,
@@ -116,5 +121,35 @@ def peek(path: Path) -> tuple[int, bool]:
     """Finished rounds of the task whose record a file is, and whether it is finished; ``(0, False)`` without a file."""
     if not path.is_file():
         return 0, False
-    _, header = read_arrays(path, "task record", FORMAT, FORMAT_VERSION)
+    _, header = _read(path)
     return header["n_rounds"], header["finished"]
+
+
+def _read(path: Path) -> tuple[Arrays, dict[str, Any]]:
+    """Arrays and header of a record, the header complete."""
+    arrays, header = read_arrays(path, "task record", FORMAT, FORMAT_VERSION)
+    kinds = {"data_sha256": str, "n_rounds": int, "finished": bool, "seconds": dict, "took": int | float}
+    if not all(isinstance(header.get(name), kind) for name, kind in kinds.items()) or not (
+        0 <= header["n_rounds"] <= MAX_ROUNDS
+        and all(isinstance(seconds, int | float) for seconds in header["seconds"].values())
+    ):
+        raise ValueError(f"{path} has a damaged header; delete it, and the task begins again")
+    return arrays, header
+
+
+def _fit(machine: Machine, like: Machine) -> bool:
+    """Whether the arrays of stacked machines are of the right kinds and fit each other."""
+    trials, sizes = like.biases[0].shape[0], [leaf.shape[-1:] for leaf in machine.biases]
+    vectors = [(trials, *size) for size in sizes]
+    matrices = [(trials, *lower, *upper) for lower, upper in pairwise(sizes)]
+    return all(
+        leaf.dtype == known.dtype for leaf, known in zip(jax.tree.leaves(machine), jax.tree.leaves(like), strict=True)
+    ) and all(
+        [leaf.shape for leaf in leaves] == shapes
+        for leaves, shapes in (
+            (machine.weights, matrices),
+            (machine.biases, vectors),
+            (machine.masks, matrices),
+            (machine.unit_indices, vectors),
+        )
+    )

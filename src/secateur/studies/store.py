@@ -20,7 +20,9 @@ from filelock import FileLock, Timeout
 from secateur import __version__
 from secateur.array_files import write_atomically
 from secateur.files import load_machine, save_machine
+from secateur.limits import MAX_PROVENANCE_BYTES
 from secateur.machine import Machine
+from secateur.result_files import read_results
 from secateur.studies.config import StudyConfig, load_config
 
 UNPRUNED = "unpruned"
@@ -124,7 +126,7 @@ class StudyFolder:
         try:
             last = self.provenance["sessions"][-1]
             return f" (process {last['process']} on {last['host']})"
-        except (OSError, ValueError, KeyError, IndexError):
+        except (OSError, ValueError, KeyError, IndexError, TypeError):
             return ""
 
     @property
@@ -135,13 +137,12 @@ class StudyFolder:
     @property
     def results(self) -> xr.Dataset:
         """The results, loaded into memory."""
-        with xr.open_dataset(self.path / "results.nc", engine="h5netcdf") as dataset:
-            return dataset.load()
+        return read_results(self.path / "results.nc")
 
     @property
     def provenance(self) -> dict[str, Any]:
         """Versions, seed, hardware, commit and times of the run."""
-        return json.loads((self.path / "provenance.json").read_text("utf-8"))
+        return read_provenance(self.path / "provenance.json")
 
     def write_results(self, results: xr.Dataset) -> None:
         """Replace ``results.nc``; floating-point variables are compressed."""
@@ -188,6 +189,27 @@ def _file_name(criterion: str) -> str:
     """Name of a rule in paths."""
     # No colon: some file systems and archives refuse it. The name of no rule holds a "=".
     return criterion.replace(":", "=")
+
+
+def read_provenance(path: Path) -> dict[str, Any]:
+    """What a ``provenance.json`` says.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it is too large or no JSON object.
+    """
+    if (size := path.stat().st_size) > MAX_PROVENANCE_BYTES:
+        raise ValueError(f"{path} has {size:,} bytes, more than the {MAX_PROVENANCE_BYTES:,} that are read")
+    try:
+        facts = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged ({error}); restore it from a copy, or run again") from error
+    if not isinstance(facts, dict):
+        raise ValueError(f"{path} must hold a JSON object, got a {type(facts).__name__}; restore it from a copy")
+    return facts
 
 
 def describe_versions() -> dict[str, Any]:

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from secateur.array_files import Arrays, read_arrays, write_arrays
+from secateur.limits import MAX_EPOCHS
 
 FORMAT = "secateur-training"
 FORMAT_VERSION = 1
@@ -47,7 +48,12 @@ class TrainingCheckpoint:
         self._epochs: dict[str, int] = {}
         if self.path.is_file():
             self._arrays, header = read_arrays(self.path, "training checkpoint", FORMAT, FORMAT_VERSION)
-            self._epochs = dict(header["epochs"])
+            epochs = header.get("epochs")
+            if not isinstance(epochs, dict) or not all(
+                type(n) is int and 0 <= n <= MAX_EPOCHS for n in epochs.values()
+            ):
+                raise ValueError(f"{self.path} has a damaged header; delete it, and the training begins again")
+            self._epochs = dict(epochs)
 
     def part(self, name: str) -> TrainingPart:
         """The checkpoint of one training."""
@@ -83,12 +89,18 @@ class TrainingPart:
         n_epochs = saved._epochs[name]
         leaves, structure = jax.tree.flatten(start)
         found = [saved._arrays.get(f"{name}/{place}") for place in range(len(leaves))]
-        if any(one is None or one.shape != leaf.shape for one, leaf in zip(found, leaves, strict=True)):
-            raise ValueError(f"{saved.path} does not fit this training; delete it, and the training begins again")
         prefix = f"{name}/history/"
         measures = {key.removeprefix(prefix): a for key, a in saved._arrays.items() if key.startswith(prefix)}
-        history = [{key: np.asarray(values[epoch]) for key, values in measures.items()} for epoch in range(n_epochs)]
-        return Reached(n_epochs, jax.tree.unflatten(structure, jax.device_put(found)), history if measures else [])
+        if any(
+            one is None or one.shape != leaf.shape or one.dtype != leaf.dtype
+            for one, leaf in zip(found, leaves, strict=True)
+        ) or any(values.shape[:1] != (n_epochs,) for values in measures.values()):
+            raise ValueError(f"{saved.path} does not fit this training; delete it, and the training begins again")
+        history = [
+            {key: np.asarray(values[epoch]) for key, values in measures.items()}
+            for epoch in range(n_epochs if measures else 0)
+        ]
+        return Reached(n_epochs, jax.tree.unflatten(structure, jax.device_put(found)), history)
 
     def keep(self, reached: Reached, last: bool) -> None:
         """Keep a state, and write all that is kept when it is time; ``last`` says that this training ends with it."""

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from secateur import limits
 from secateur.machine import Precision
 
 _Rate = Annotated[float, Field(gt=0)]
@@ -29,17 +30,19 @@ class TrainingSettings(BaseModel):
         description="chains that start at the data ('cd', one hidden layer only) or where they stopped before ('pcd'); "
         "or the exact gradient of all rows with L-BFGS ('exact', small machines; only n_epochs matters)",
     )
-    n_epochs: int = Field(10, ge=1, description="passes through the data; iterations of 'exact'")
-    batch_size: int = Field(100, ge=1, description="rows per update")
+    n_epochs: int = Field(10, ge=1, le=limits.MAX_EPOCHS, description="passes through the data; iterations of 'exact'")
+    batch_size: int = Field(100, ge=1, le=limits.MAX_SAMPLES, description="rows per update")
     learning_rate: LearningRate = Field((0.05, 0.05), description="first and last learning rate, or one number")
     schedule: Literal["geometric", "linear", "cosine"] = Field(
         "geometric", description="how the learning rate goes from the first to the last value"
     )
     optimizer: Literal["sgd", "adam"] = Field("sgd", description="optax optimiser")
     momentum: float = Field(0.0, ge=0, lt=1, description="decay of the velocity (sgd)")
-    n_sweeps: int = Field(1, ge=1, description="Gibbs sweeps per update")
-    n_chains: int = Field(100, ge=2, description="persistent chains ('pcd')")
-    n_mean_field: int = Field(10, ge=1, description="most mean-field updates of the hidden layers (deep machines)")
+    n_sweeps: int = Field(1, ge=1, le=limits.MAX_SWEEPS, description="Gibbs sweeps per update")
+    n_chains: int = Field(100, ge=2, le=limits.MAX_CHAINS, description="persistent chains ('pcd')")
+    n_mean_field: int = Field(
+        10, ge=1, le=limits.MAX_SWEEPS, description="most mean-field updates of the hidden layers (deep machines)"
+    )
     l2: float = Field(0.0, ge=0, description="weight decay")
     max_norm: float | None = Field(None, gt=0, description="largest norm of a unit's weights from below")
     sparsity_target: float | None = Field(None, gt=0, lt=1, description="wanted mean rate of hidden units")
