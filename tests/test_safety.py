@@ -160,7 +160,8 @@ def test_archives_write_nothing_outside(case: str, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(cifar, "IMAGES_PER_BATCH", 20)
     folder, outside, archive = tmp_path / "data", tmp_path / "outside.bin", tmp_path / "archive.part"
     folder.mkdir()
-    name, kind, link = (text.format(outside=outside) if isinstance(text, str) else text for text in MEMBERS[case])
+    name, kind, link = MEMBERS[case]
+    name, link = name.format(outside=outside), link.format(outside=outside)
     with tarfile.open(archive, "w:gz") as tar:
         for batch in cifar.BATCHES:
             member = tarfile.TarInfo(f"cifar-10-batches-bin/{batch}.bin")
