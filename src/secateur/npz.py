@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import lzma
 import math
 import os
@@ -17,16 +18,8 @@ import numpy as np
 
 _BROKEN = (
     *(AttributeError, EOFError, MemoryError, NotImplementedError, OverflowError, RecursionError, RuntimeError),
-    *(
-        SyntaxError,
-        TypeError,
-        ValueError,
-        lzma.LZMAError,
-        struct.error,
-        tokenize.TokenError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ),
+    *(SyntaxError, TypeError, ValueError, lzma.LZMAError, struct.error, tokenize.TokenError),
+    *(zipfile.BadZipFile, zlib.error),
 )
 """What zipfile and NumPy raise for damaged files."""
 _PIECE = 2**20
@@ -91,7 +84,7 @@ def read_npy(path: str | os.PathLike[str], max_bytes: int) -> np.ndarray:
         raise ValueError(_one_line(error)) from error
 
 
-def _array(file: IO[bytes], n_bytes: int) -> np.ndarray:
+def _array(file: IO[bytes] | io.BufferedIOBase, n_bytes: int) -> np.ndarray:
     """The array in the next ``n_bytes`` of a file; no more memory is taken than the file is long."""
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     start = file.tell()

@@ -19,6 +19,8 @@ from secateur.limits import MAX_RESULTS_BYTES, MAX_TEXTS
 
 _FILTERS = {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE}
 
+_HEAP, _OBJECT = b"GCOL", 16  # signature of a global heap, bytes of the header of an object in it
+
 
 def read_results(path: str | os.PathLike[str]) -> xr.Dataset:
     """The dataset in a ``results.nc``, loaded into memory.
@@ -48,6 +50,7 @@ def _check(path: Path) -> None:
     size = path.stat().st_size
     if size > MAX_RESULTS_BYTES:
         raise ValueError(f"it has {size:,} bytes, more than {MAX_RESULTS_BYTES:,}")
+    _check_heaps(path.read_bytes())
     with h5py.File(path, "r") as file:
         total = 0
         for name in file:
@@ -57,6 +60,24 @@ def _check(path: Path) -> None:
             total += _checked_bytes(name, file[name])
             if total > MAX_RESULTS_BYTES:
                 raise ValueError(f"its variables up to {name} take {total:,} bytes, more than {MAX_RESULTS_BYTES:,}")
+
+
+def _check_heaps(content: bytes) -> None:
+    """Every global heap (texts, references) must be a chain of objects that ends: libhdf5 follows one whose free space
+    has no size for ever (HDF5 file format 3.0, section III.E).
+    """
+    start = content.find(_HEAP)
+    while start >= 0:
+        end = start + int.from_bytes(content[start + 8 : start + 16], "little")
+        place = start + 16
+        while place + _OBJECT <= min(end, len(content)):
+            index = int.from_bytes(content[place : place + 2], "little")
+            size = int.from_bytes(content[place + 8 : place + 16], "little")
+            length = size if index == 0 else _OBJECT + -(-size // 8) * 8
+            if length < _OBJECT or place + length > end:
+                raise ValueError(f"the heap at byte {start:,} is damaged")
+            place += length
+        start = content.find(_HEAP, start + 1)
 
 
 def _checked_bytes(name: str, variable: h5py.Dataset) -> int:

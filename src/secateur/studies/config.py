@@ -251,7 +251,10 @@ def one_line(model: type[BaseModel], error: ValidationError) -> str:
     """
     complaints = []
     for found in error.errors():
-        name = ".".join(str(part) for part in found["loc"])
+        if found["type"] == "literal_error" and isinstance(found["input"], dict):
+            continue  # a table in place of a word is judged as a table
+        # Without the class to which a table belongs where a word is possible as well.
+        name = ".".join(str(part) for part in found["loc"] if not str(part)[:1].isupper())
         if found["type"] == "extra_forbidden":
             complaints.append(f"unknown setting {name!r}{_nearest(model, name)}")
         elif found["type"] == "missing":
