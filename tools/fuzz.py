@@ -94,7 +94,7 @@ def _fault(message: str, path: Path) -> str | None:
         return "the message does not name the file"
     if "\n" in message or len(message) > 1000 + 3 * len(str(path)):
         return "the message is no line that can be read"
-    if re.search(r"\ballocat|out of memory|MemoryError", message):
+    if re.search(r"\b(un)?able to allocate|out of memory|MemoryError", message):
         return "memory was asked for"
     return None
 

@@ -69,7 +69,7 @@ def read_arrays(
     found = header.get("format_version")
     if not isinstance(found, int) or not 1 <= found <= version:
         raise ValueError(
-            f"{path} has {kind} format version {found}, this secateur reads up to version {version}; "
+            f"{path} has {kind} format version {str(found)[:40]}, this secateur reads up to version {version}; "
             "install a newer secateur"
         )
     try:

@@ -154,7 +154,7 @@ def load_words(path: str | os.PathLike[str]) -> Words:
     version = arrays.get("format_version")
     if version is None or version.shape != () or version != FORMAT_VERSION:
         raise ValueError(
-            f"{path} has words of format version {str(version)[:40]}, this secateur reads version "
+            f"{path} has words of format version {' '.join(str(version).split())[:40]}, this secateur reads version "
             f"{FORMAT_VERSION}; install a newer secateur"
         )
     try:
