@@ -122,8 +122,12 @@ def test_an_interrupted_study_leaves_its_workers_idle(scheduler, tmp_path):
         "digits", "quick", SETTINGS | {"trials": 1, "retraining.n_epochs": 4000, "retraining.batch_size": 2}
     )
     threading.Thread(target=interrupt, daemon=True).start()
-    with pytest.raises(KeyboardInterrupt):
-        sc.studies.run(long, tmp_path / "out", scheduler=scheduler, progress=Interrupts())
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # workers of pytest-xdist ignore interrupts
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            sc.studies.run(long, tmp_path / "out", scheduler=scheduler, progress=Interrupts())
+    finally:
+        signal.signal(signal.SIGINT, before)
     with Client(scheduler, set_as_default=False) as client:
         # Not a function of this module, which workers do not know.
         executing = lambda: any(client.run(lambda dask_worker: len(dask_worker.state.executing)).values())  # noqa: E731

@@ -39,7 +39,7 @@ from synthetic_study import synthetic_config, synthetic_results, write_study
 
 fetch = importlib.import_module("secateur.datasets.fetch")
 SOURCES = sorted(Path(secateur.__file__).parent.rglob("*.py"))
-CASES = 150
+CASES = 60
 NAMES = (
     *("machine", "record", "checkpoint", "settings", "results", "provenance", "images", "labels", "images.gz"),
     *("labels.gz", "cifar", "cifar.tar.gz", "words", "rows"),
