@@ -218,7 +218,7 @@ def test_pretraining_hands_each_pair_its_data_and_merges_biases(monkeypatch):
     machine = small_machine("dbm-3-hidden", masked=True)
     calls = []
 
-    def trainer(pair, data, settings, key, *, input_scales, record_history, on_epoch):
+    def trainer(pair, data, settings, key, *, input_scales, record_history, on_epoch, checkpoint):
         calls.append((pair, np.asarray(data), settings.method, input_scales))
         steps = Parameters((0.5,), (1.0, 1.0))
         return pair.with_parameters(jax.tree.map(jnp.add, pair.parameters, steps)), History.of_epochs([])

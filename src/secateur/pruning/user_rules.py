@@ -22,7 +22,8 @@ def installed() -> dict[str, EntryPoint]:
     """Criteria that installed packages offer, by name; nothing is imported."""
     found: dict[str, EntryPoint] = {}
     for entry in entry_points(group=GROUP):
-        found.setdefault(entry.name, entry)  # the first on the path, as for modules
+        # The first on the path, as for modules; a class of our own choice, because other packages bring theirs.
+        found.setdefault(entry.name, EntryPoint(entry.name, entry.value, entry.group))
     return found
 
 

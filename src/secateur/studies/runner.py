@@ -60,11 +60,12 @@ def run(
         If the folder cannot be written, or no scheduler answers.
     """
     crew, clock = _crew(workers, scheduler), Stopwatch()
-    # The first batch before anything is written: settings that do not fit the data leave nothing behind.
+    # Data and workers before anything is written: settings that do not fit leave nothing behind.
     study = prepare(config, batches(config)[0], clock)
-    folder = StudyFolder.create(out, config, overwrite)
-    with folder.locked():
-        return _finish(folder, config, study, crew, progress or Silent(), clock)
+    with crew as found:
+        folder = StudyFolder.create(out, config, overwrite)
+        with folder.locked():
+            return _finish(folder, config, study, found, progress or Silent(), clock)
 
 
 def resume(
@@ -96,7 +97,8 @@ def resume(
             return folder.results
         config = load_config(folder.path / "study.toml")
         study = prepare(config, batches(config)[0], clock)
-        return _finish(folder, config, study, crew, progress or Silent(), clock)
+        with crew as found:
+            return _finish(folder, config, study, found, progress or Silent(), clock)
 
 
 def _crew(workers: int | None, scheduler: str | None) -> AbstractContextManager[Crew]:
@@ -115,21 +117,20 @@ def _finish(
     folder: StudyFolder,
     config: StudyConfig,
     study: Study,
-    crew: AbstractContextManager[Crew],
+    crew: Crew,
     progress: Progress,
     clock: Stopwatch,
 ) -> xr.Dataset:
     """Do every task that is not finished, then write results and provenance."""
-    with crew as workers:
-        sessions = Sessions(folder, config, workers.where)
-        with sessions.recorded(clock):
-            progress.start(*_epochs(folder, config, study))
-            workers.perform(folder, config, study, progress, clock)
-            records = _records(folder, config, study)
-            results = _gathered(config, study, records)
-            sweeps = time_sweeps(folder, config)
-            folder.write_results(results)
-        sessions.finish(clock, records, sweeps, workers.described)
+    sessions = Sessions(folder, config, crew.where)
+    with sessions.recorded(clock):
+        progress.start(*_epochs(folder, config, study))
+        crew.perform(folder, config, study, progress, clock)
+        records = _records(folder, config, study)
+        results = _gathered(config, study, records)
+        sweeps = time_sweeps(folder, config)
+        folder.write_results(results)
+    sessions.finish(clock, records, sweeps, crew.described)
     folder.remove_records()
     return results
 
