@@ -10,7 +10,8 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -36,38 +37,26 @@ def read_npz(path: str | os.PathLike[str], max_bytes: int, names: Sequence[str] 
         If it is damaged, holds objects, or its arrays would take more than ``max_bytes``; the reason in few words,
         which the caller completes.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
-            chosen = {name: member for name, member in members.items() if names is None or name in names}
-            total = sum(member.file_size for member in chosen.values())
-            if total > max_bytes:
-                raise ValueError(
-                    f"its arrays take {total:,} bytes unpacked, more than {max_bytes:,}; give fewer values"
-                )
-            arrays = {}
-            for name, member in chosen.items():
-                # NumPy writes no other; a dictionary of LZMA may ask for any amount of memory.
-                if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or member.flag_bits & 1:
-                    raise ValueError(f"{name!r} is packed or encrypted in a way that NumPy does not write")
-                with archive.open(member) as file:
-                    arrays[name] = _array(file, member.file_size)
-            return arrays
-    except (OSError, *_BROKEN) as error:
-        if isinstance(error, OSError) and error.filename is not None:  # otherwise damage sent the reader astray
-            raise
-        raise ValueError(_one_line(error)) from error
+    with _in_few_words(), zipfile.ZipFile(path) as archive:
+        members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+        chosen = {name: member for name, member in members.items() if names is None or name in names}
+        total = sum(member.file_size for member in chosen.values())
+        if total > max_bytes:
+            raise ValueError(f"its arrays take {total:,} bytes unpacked, more than {max_bytes:,}; give fewer values")
+        arrays = {}
+        for name, member in chosen.items():
+            # NumPy writes no other; a dictionary of LZMA may ask for any amount of memory.
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or member.flag_bits & 1:
+                raise ValueError(f"{name!r} is packed or encrypted in a way that NumPy does not write")
+            with archive.open(member) as file:
+                arrays[name] = _array(file, member.file_size)
+        return arrays
 
 
 def array_names(path: str | os.PathLike[str]) -> list[str]:
     """Names of the arrays of an ``.npz`` file; errors as of :func:`read_npz`."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return [name.removesuffix(".npy") for name in archive.namelist()]
-    except (OSError, *_BROKEN) as error:
-        if isinstance(error, OSError) and error.filename is not None:  # otherwise damage sent the reader astray
-            raise
-        raise ValueError(_one_line(error)) from error
+    with _in_few_words(), zipfile.ZipFile(path) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
 def read_npy(path: str | os.PathLike[str], max_bytes: int) -> np.ndarray:
@@ -75,13 +64,19 @@ def read_npy(path: str | os.PathLike[str], max_bytes: int) -> np.ndarray:
     size = Path(path).stat().st_size
     if size > max_bytes:
         raise ValueError(f"it has {size:,} bytes, more than {max_bytes:,}; give fewer values")
+    with _in_few_words(), Path(path).open("rb") as file:
+        return _array(file, size)
+
+
+@contextmanager
+def _in_few_words() -> Iterator[None]:
+    """Turn whatever damage raises into a ValueError of one line."""
     try:
-        with Path(path).open("rb") as file:
-            return _array(file, size)
+        yield
     except (OSError, *_BROKEN) as error:
         if isinstance(error, OSError) and error.filename is not None:  # otherwise damage sent the reader astray
             raise
-        raise ValueError(_one_line(error)) from error
+        raise ValueError(" ".join(str(error).split())[:300] or type(error).__name__) from error
 
 
 def _array(file: IO[bytes] | io.BufferedIOBase, n_bytes: int) -> np.ndarray:
@@ -107,7 +102,3 @@ def _array(file: IO[bytes] | io.BufferedIOBase, n_bytes: int) -> np.ndarray:
         view[filled : filled + len(piece)] = piece
         filled += len(piece)
     return np.frombuffer(content, dtype).reshape(shape, order="F" if fortran_order else "C")
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -24,9 +24,9 @@ class Sessions:
     def __init__(self, folder: StudyFolder, config: StudyConfig, where: str):
         self.folder, self.config = folder, config
         path = folder.path / "provenance.json"
-        earlier = folder.provenance["sessions"] if path.is_file() else []
+        earlier = folder.provenance.get("sessions", []) if path.is_file() else []
         for session in earlier:
-            if session["ended"] == RUNNING:
+            if session.get("ended") == RUNNING:
                 session["ended"] = "without a word: killed, or the computer went down"
         self.facts: dict[str, Any] = {
             "started": _now(),

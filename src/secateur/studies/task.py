@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import xarray as xr
+
 from secateur.machine import Machine
 from secateur.pruning import compact, model_moments, prune_and_retrain
 from secateur.randomness import child_key
@@ -28,11 +30,6 @@ class Task(NamedTuple):
         first, last = self.trials[0] + 1, self.trials[-1] + 1
         name = f"trial {first}" if first == last else f"trials {first}-{last}"
         return f"{name}: {self.criterion or 'first training'}"
-
-    @property
-    def first_training(self) -> Task:
-        """The task that this one builds on."""
-        return Task(self.trials)
 
 
 def batches(config: StudyConfig) -> list[tuple[int, ...]]:
@@ -78,22 +75,29 @@ class _Running:
         return record
 
     def _record(self) -> Record:
-        """What was finished before; else a new record."""
-        task, sha256 = self.task, self.study.data_sha256
-        if task.criterion is None and not self.path.is_file():
-            return Record(results_of(self.config, self.study, task.trials, self.config.criteria[:1]), sha256)
-        found = self.path if self.path.is_file() else self.folder.record_path(task.trials, None)
-        if not found.is_file():
-            raise ValueError(f"{found} is missing; resume the study where its folder is whole")
-        criterion = task.criterion if found == self.path else None
-        empty = results_of(self.config, self.study, task.trials, [criterion or self.config.criteria[0]])
-        record = Record.read(found, empty, self.study.machine)
+        """What was finished before; else a new record, for a rule that of the first training it starts from."""
+        task = self.task
+        if self.path.is_file():
+            return self._read(task)
+        if task.criterion is not None:
+            return self._read(Task(task.trials)).for_criterion(task.criterion)
+        return Record(self._empty(task), self.study.data_sha256)
+
+    def _read(self, task: Task) -> Record:
+        """The record of a task, of the same data."""
+        path, sha256 = self.folder.record_path(task.trials, task.criterion), self.study.data_sha256
+        if not path.is_file():
+            raise ValueError(f"{path} is missing; resume the study where its folder is whole")
+        record = Record.read(path, self._empty(task), self.study.machine)
         if record.data_sha256 != sha256:
             raise ValueError(
-                f"the data of {task} are not those that this study began with (SHA-256 {sha256[:12]}..., then "
+                f"the data of {self.task} are not those that this study began with (SHA-256 {sha256[:12]}..., then "
                 f"{record.data_sha256[:12]}...); resume it with the same data"
             )
-        return record if found == self.path or task.criterion is None else record.for_criterion(task.criterion)
+        return record
+
+    def _empty(self, task: Task) -> xr.Dataset:
+        return results_of(self.config, self.study, task.trials, [task.criterion or self.config.criteria[0]])
 
     def _train(self, record: Record) -> None:
         """Train the machines, measure and save them."""

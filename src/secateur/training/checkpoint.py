@@ -109,7 +109,8 @@ class TrainingPart:
         if not (due or last):
             return
         for place, leaf in enumerate(jax.tree.leaves(reached.state)):
-            saved._arrays[f"{self._name}/{place}"] = np.asarray(leaf)
+            # A copy: the next epoch reuses the buffers of this state.
+            saved._arrays[f"{self._name}/{place}"] = np.array(leaf)
         for name in reached.history[0] if reached.history else ():
             measured = np.array([epoch[name] for epoch in reached.history])
             saved._arrays[f"{self._name}/history/{name}"] = measured
