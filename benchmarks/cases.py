@@ -1,168 +1,124 @@
-"""What is measured, each case in a process of its own: ``python benchmarks/cases.py CASE PEER`` prints JSON."""
+"""What is measured, each case of each library in a process of its own: ``python benchmarks/cases.py CASE LIBRARY``."""
 
 from __future__ import annotations
 
 import json
 import resource
-import statistics
 import sys
-import time
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
+import commands
+import likelihoods
 import numpy as np
 import peers
+import scaling
+from timing import median_seconds
 
-REPEATS = 7
 SWEEP_SIZES = {
     "sweeps 13 x 70, 90,000 chains": (13, 70, 90_000, 10),
     "sweeps 784 x 500, 1,000 chains": (784, 500, 1_000, 20),
     "sweeps 4,096 x 4,096, 256 chains": (4_096, 4_096, 256, 5),
 }
+PRUNED_SIZES = {
+    "secateur, unpruned": (400, 400, 676),
+    "secateur, a quarter of the top units": (400, 293, 158),
+    "secateur, after ten rounds": (400, 194, 100),
+}
+"""Units of the digits study's machine as variance FI leaves them (docs/digits/results.nc, means of three trials)."""
 
 
-def timed(run: peers.Run, repeats: int = REPEATS) -> dict[str, float]:
-    """Median and shortest seconds of a few runs after one that warms up."""
-    run()
-    seconds = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        run()
-        seconds.append(time.perf_counter() - began)
-    return {"median_s": statistics.median(seconds), "shortest_s": min(seconds)}
+class Case(NamedTuple):
+    """A function of case and library that gives measured numbers, and the libraries that it is asked for."""
+
+    measure: Callable[[str, str], dict[str, Any]]
+    libraries: tuple[str, ...]
 
 
-def sweeps(case: str, peer: str) -> dict[str, Any]:
-    """Seconds per Gibbs sweep, with the floating-point operations and bytes of its products."""
+def sweeps(case: str, library: str) -> dict[str, Any]:
+    """Seconds per Gibbs sweep; bytes are those of weights and states, each read and written once per half-sweep."""
     n_visible, n_hidden, n_chains, n_sweeps = SWEEP_SIZES[case]
-    found = timed(peers.SWEEPS[peer](n_visible, n_hidden, n_chains, n_sweeps))
-    flop = 4 * n_visible * n_hidden * n_chains
-    n_bytes = 4 * (2 * n_visible * n_hidden + 2 * n_chains * (n_visible + n_hidden))
-    return {name: value / n_sweeps for name, value in found.items()} | {"flop": flop, "bytes": n_bytes}
+    run = peers.SWEEPS[library](*SWEEP_SIZES[case])
+    counts = {
+        "flop": 4 * n_visible * n_hidden * n_chains,
+        "bytes": 4 * (2 * n_visible * n_hidden + 2 * n_chains * (n_visible + n_hidden)),
+    }
+    if not library.startswith("secateur"):
+        return {"seconds": median_seconds(run)[0] / n_sweeps} | counts
+    floor, seconds = median_seconds(peers.sweep_products(*SWEEP_SIZES[case]), run)
+    return {"seconds": seconds / n_sweeps, "floor": floor / n_sweeps} | counts
 
 
-def digits(n_rows: int = 60_000, n_pixels: int = 784) -> np.ndarray:
-    """Rows of 0 and 1 with the statistics that time depends on: none but their number and width."""
-    return (np.random.default_rng(0).random((n_rows, n_pixels), dtype=np.float32) < 0.13).astype(np.float32)
+def epochs(case: str, library: str) -> dict[str, Any]:
+    """Seconds per epoch of 600 updates: five products each, of batches or chains with the weights or the states."""
+    run, counts = peers.epoch(library), {"flop": 600 * 5 * 2 * 100 * 784 * 500}
+    if not library.startswith("secateur"):
+        return {"seconds": median_seconds(run, repeats=3)[0]} | counts
+    floor, seconds = median_seconds(peers.update_products((784, 500), 600, 100, 1, 0), run, repeats=3)
+    return {"seconds": seconds, "floor": floor} | counts
 
 
-def training(peer: str, **changes: Any) -> peers.Run:
-    """One epoch of PCD-1 on 60,000 rows of 784 pixels, 500 hidden units, batches and chains of 100."""
-    if peer.startswith("secateur"):
-        import jax
-
-        from secateur.machine import Machine
-        from secateur.training import TrainingSettings, train
-
-        precision = "bfloat16" if "bfloat16" in peer else "float32"
-        settings = TrainingSettings(**{"n_epochs": 1, "precision": precision, "learning_rate": 0.05} | changes)
-        data = jax.numpy.asarray(digits())
-        machine = Machine.random((784, 500), jax.random.key(0))
-        return lambda: jax.block_until_ready(train(machine, data, settings, jax.random.key(1), record_history=False)[0])
-    rows = digits()
-    if peer == "scikit-learn":
-        from sklearn.neural_network import BernoulliRBM
-
-        return lambda: BernoulliRBM(500, learning_rate=0.05, batch_size=100, n_iter=1, random_state=0).fit(rows)
-    import torch
-    from rbms.bernoulli_bernoulli.classes import BBRBM
-    from rbms.training.pcd import fit_batch_pcd
-
-    images = torch.from_numpy(rows)
-    weights, visible_bias, hidden_bias = (torch.from_numpy(a) for a in peers.parameters(784, 500))
-
-    def run() -> None:
-        model = BBRBM(weights.clone(), visible_bias.clone(), hidden_bias.clone())
-        for parameter in model.parameters():
-            parameter.grad = torch.zeros_like(parameter)
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.05, maximize=True)
-        with torch.no_grad():
-            chains = model.init_chains(100)
-            for batch in torch.randperm(len(images)).split(100):
-                chosen = (images[batch], torch.ones(len(batch)))
-                chains, _ = fit_batch_pcd(chosen, chains, model, gibbs_steps=1, beta=1.0)
-                optimizer.step()
-
-    return run
-
-
-def epochs(case: str, peer: str) -> dict[str, Any]:
-    """Seconds per epoch."""
-    return timed(training(peer), repeats=3)
-
-
-def single_rows(case: str, peer: str) -> dict[str, Any]:
+def single_rows(case: str, library: str) -> dict[str, Any]:
     """One epoch of single rows of 13 pixels, 70 hidden units, CD-1: seconds per update and trial."""
-    if peer == "scikit-learn":  # persistent chains, not CD-1; as much work
+    if library == "scikit-learn":  # persistent chains, not CD-1; as much work
         from sklearn.neural_network import BernoulliRBM
 
-        rows = digits(9_000, 13)
-        found = timed(lambda: BernoulliRBM(70, batch_size=1, n_iter=1, random_state=0).fit(rows), repeats=1)
-        return {name: seconds / len(rows) for name, seconds in found.items()}
-    import jax
-
-    from secateur.machine import Machine
-    from secateur.training import TrainingSettings, train
-    from secateur.trials import stack
-
-    n_trials = 10 if "ten trials" in peer else 1
-    machine = stack([Machine.random((13, 70), jax.random.key(trial)) for trial in range(n_trials)])
-    data = jax.numpy.asarray(np.stack([digits(90_000, 13)] * n_trials))
-    settings = TrainingSettings(method="cd", n_epochs=1, batch_size=1, learning_rate=0.05)
-
-    def run() -> object:
-        return jax.block_until_ready(train(machine, data, settings, jax.random.key(0), record_history=False)[0])
-
-    return {name: seconds / (90_000 * n_trials) for name, seconds in timed(run, repeats=3).items()}
+        rows = peers.digits(9_000, 13)
+        model = BernoulliRBM(70, batch_size=1, n_iter=1, random_state=0)
+        return {"seconds": median_seconds(partial(model.fit, rows), repeats=1)[0] / len(rows)}
+    n_trials = 10 if "ten trials" in library else 1
+    return {"seconds": median_seconds(scaling.single_row_epoch(n_trials), repeats=3)[0] / (90_000 * n_trials)}
 
 
-def deep_machine(left: int = 676) -> Any:
-    """The digits study's machine, with random weights, and its top layer cut down to some units."""
-    import jax
-
-    from secateur.machine import Machine, receptive_field_masks
-
-    sizes = (400, 400, left)
-    masks = receptive_field_masks(sizes, (20, 20), 5)
-    return Machine.random(sizes, jax.random.key(0), weight_scale=0.1, hidden_bias=-1.0, masks=masks)
-
-
-def deep_epochs(case: str, peer: str) -> dict[str, Any]:
+def deep_epochs(case: str, library: str) -> dict[str, Any]:
     """One epoch of joint training of the digits study's machine: batches and chains of 100, five sweeps per update."""
     import jax
 
     from secateur.training import TrainingSettings, train
 
-    machine = deep_machine(169 if "quarter" in peer else 676)
-    precision = "bfloat16" if "bfloat16" in peer else "float32"
+    sizes = PRUNED_SIZES.get(library, (400, 400, 676))
+    machine = scaling.deep_machine(sizes)
+    precision: Any = "bfloat16" if "bfloat16" in library else "float32"
     settings = TrainingSettings(
-        n_epochs=1, n_sweeps=5, n_mean_field=5, learning_rate=0.005, max_norm=6.0, precision=precision
+        n_epochs=1, learning_rate=(0.005, 0.005), max_norm=6.0, precision=precision, n_sweeps=5, n_mean_field=5
     )
-    rows = jax.numpy.asarray(digits(60_000, 400))
+    rows = jax.numpy.asarray(peers.digits(60_000, 400))
 
     def run() -> object:
         return jax.block_until_ready(train(machine, rows, settings, jax.random.key(1), record_history=False)[0])
 
-    return timed(run, repeats=3)
+    floor, seconds = median_seconds(peers.update_products(sizes, 600, 100, 5, 5), run, repeats=3)
+    lower, upper = sizes[0] * sizes[1], sizes[1] * sizes[2]
+    per_row = (lower + upper) + lower + 5 * 2 * upper + 5 * 2 * (lower + upper) + 2 * (lower + upper)
+    return {"seconds": seconds, "floor": floor, "flop": 2 * 60_000 * per_row}
 
 
-def variance(case: str, peer: str) -> dict[str, Any]:
+def pruned_sweeps(case: str, library: str) -> dict[str, Any]:
+    """Seconds per sweep of 1,000 chains of the digits study's machine, unpruned and as variance FI leaves it."""
+    run = scaling.deep_sweeps(PRUNED_SIZES[library], n_sweeps=10)
+    lower, middle, upper = PRUNED_SIZES[library]
+    return {"seconds": median_seconds(run)[0] / 10, "flop": 4 * 1_000 * (lower * middle + middle * upper)}
+
+
+def variance(case: str, library: str) -> dict[str, Any]:
     """Variance Fisher information of the digits study's machine from 60,000 states, streamed over 500 chains."""
     import jax
 
     from secateur import fisher, sampling
 
-    machine = deep_machine()
+    machine = scaling.deep_machine()
     states = sampling.random_states(machine, jax.random.key(0), 500)
 
     def run() -> object:
         moments = sampling.moments(machine, states, jax.random.key(1), n_draws=120, n_sweeps=2)
         return jax.block_until_ready(list(fisher.variance(machine, moments)))
 
-    return timed(run, repeats=3)
+    n_synapses = 400 * 400 + 400 * 676
+    return {"seconds": median_seconds(run, repeats=3)[0], "flop": 60_000 * n_synapses * (2 * 4 + 2 + 2)}
 
 
-def eigenpairs(case: str, peer: str) -> dict[str, Any]:
+def eigenpairs(case: str, library: str) -> dict[str, Any]:
     """All eigenpairs of the exact matrix of a 13 x 70 machine, or ten leading ones of the digits study's machine."""
     import jax
 
@@ -171,55 +127,62 @@ def eigenpairs(case: str, peer: str) -> dict[str, Any]:
 
     if "13 x 70" in case:
         machine = Machine.random((13, 70), jax.random.key(0), weight_scale=0.5)
-        return timed(lambda: np.linalg.eigh(fisher.matrix(machine, "exact").dense()), repeats=3)
-    machine = deep_machine()
+        return {
+            "seconds": median_seconds(lambda: np.linalg.eigh(fisher.matrix(machine, "exact").dense()), repeats=3)[0]
+        }
+    machine = scaling.deep_machine()
     states = sampling.gibbs(machine, sampling.random_states(machine, jax.random.key(0), 10_000), jax.random.key(1), 50)
-    return timed(lambda: fisher.matrix(machine, states).top(10, key=jax.random.key(2)), repeats=1)
+    run = partial(fisher.matrix(machine, states).top, 10, key=jax.random.key(2))
+    return {"seconds": median_seconds(run, repeats=1)[0]}
 
 
-def log_partitions(case: str, peer: str) -> dict[str, Any]:
+def log_partitions(case: str, library: str) -> dict[str, Any]:
     """Exact log Z of a machine of 784 visible and 16 hidden units."""
     weights, visible_bias, hidden_bias = peers.parameters(784, 16)
-    if peer == "rbms":
+    if library == "rbms":
         import torch
         from rbms.bernoulli_bernoulli.classes import BBRBM
         from rbms.partition_function.exact import compute_partition_function
 
         model = BBRBM(*(torch.from_numpy(a) for a in (weights, visible_bias, hidden_bias)))
         states = (torch.arange(2**16)[:, None] >> torch.arange(16)[None, :] & 1).float()
-        return timed(lambda: compute_partition_function(model, states)) | {
-            "log_z": compute_partition_function(model, states)
-        }
+        run = partial(compute_partition_function, model, states)
+        return {"seconds": median_seconds(run)[0], "log_z": float(run())}
     from secateur import likelihood
     from secateur.machine import Machine
 
-    machine = Machine([weights], [visible_bias, hidden_bias])
-    return timed(lambda: likelihood.log_partition(machine)) | {"log_z": likelihood.log_partition(machine).estimate}
+    run = partial(likelihood.log_partition, Machine([weights], [visible_bias, hidden_bias]))
+    return {"seconds": median_seconds(run)[0], "log_z": run().estimate}
 
 
-CASES: dict[str, tuple[Callable[[str, str], dict[str, Any]], tuple[str, ...]]] = {
+ALL = ("secateur", "secateur, bfloat16", "scikit-learn", "rbms")
+CASES: dict[str, Case] = {
     # thrml holds every edge as an object: sixteen million of them are out of reach.
-    **{
-        name: (sweeps, tuple(p for p in peers.SWEEPS if p != "thrml" or size[0] < 1_000))
-        for name, size in SWEEP_SIZES.items()
-    },
-    "PCD epoch 784 x 500": (epochs, ("secateur", "secateur, bfloat16", "scikit-learn", "rbms")),
-    "update of one row 13 x 70": (single_rows, ("secateur", "secateur, ten trials", "scikit-learn")),
-    "deep epoch 400-400-676": (deep_epochs, ("secateur", "secateur, bfloat16", "secateur, a quarter of the top units")),
-    "variance information 400-400-676": (variance, ("secateur",)),
-    "eigenpairs, all, 13 x 70": (eigenpairs, ("secateur",)),
-    "eigenpairs, ten, 400-400-676": (eigenpairs, ("secateur",)),
-    "exact log Z 784 x 16": (log_partitions, ("secateur", "rbms")),
+    **{n: Case(sweeps, (*ALL, "thrml") if size[0] < 1_000 else ALL) for n, size in SWEEP_SIZES.items()},
+    "PCD epoch 784 x 500": Case(epochs, ALL),
+    "update of one row 13 x 70": Case(single_rows, ("secateur", "secateur, ten trials", "scikit-learn")),
+    "deep epoch 400-400-676": Case(
+        deep_epochs, ("secateur", "secateur, bfloat16", "secateur, a quarter of the top units")
+    ),
+    "deep sweeps, 1,000 chains": Case(pruned_sweeps, tuple(PRUNED_SIZES)),
+    "variance information 400-400-676": Case(variance, ("secateur",)),
+    "eigenpairs, all, 13 x 70": Case(eigenpairs, ("secateur",)),
+    "eigenpairs, ten, 400-400-676": Case(eigenpairs, ("secateur",)),
+    "exact log Z 784 x 16": Case(log_partitions, ("secateur", "rbms")),
+    **{f"command: {name}": Case(commands.measure, ("secateur",)) for name in commands.COMMANDS},
+    **{f"scaling: {name}": Case(scaling.measure, curves) for name, curves in scaling.CURVES.items()},
+    "exact likelihood, MNIST, 16 hidden units": Case(likelihoods.small_machine, ("secateur",)),
+    "likelihood after ten minutes, MNIST": Case(likelihoods.equal_time, tuple(likelihoods.TRAINERS)),
 }
 """What is measured, and for whom."""
 
 
 def main() -> None:
-    """Measure one case of one peer."""
-    case, peer = sys.argv[1:]
-    found = CASES[case][0](case, peer)
-    found["peak_bytes"] = 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"case": case, "peer": peer} | found))
+    """Measure one case of one library."""
+    case, library = sys.argv[1:]
+    found = CASES[case].measure(case, library)
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    print(json.dumps({"case": case, "library": library} | found | {"peak_bytes": 1024 * peak}))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""All benchmarks, one process after another: ``make bench``. Prints a table, writes ``results.json`` and a figure.
+"""All benchmarks, one process after another: ``make bench``. Prints tables, writes them, results and figures.
 
-Nothing else may run meanwhile. Ratios are of times measured in this one run, to the peer named first in each case.
+Nothing else may run meanwhile. Every ratio is of times measured in this one run.
 """
 
 from __future__ import annotations
@@ -15,23 +15,25 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import figures
+import tables
 from cases import CASES
 
 HERE = Path(__file__).parent
 PACKAGES = ("secateur", "jax", "scikit-learn", "rbms", "torch", "thrml")
-LONGEST_S = 900
+LONGEST_S = 1_800
 
 
-def measure(case: str, peer: str) -> dict[str, Any]:
-    """What a case found for a peer, or why it found nothing."""
-    command = [sys.executable, str(HERE / "cases.py"), case, peer]
+def measure(case: str, library: str) -> dict[str, Any]:
+    """What a case found for a library, or why it found nothing."""
+    command = [sys.executable, str(HERE / "cases.py"), case, library]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S, cwd=HERE)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST_S)
     except subprocess.TimeoutExpired:
-        return {"case": case, "peer": peer, "failed": f"not done after {LONGEST_S} s"}
+        return {"case": case, "library": library, "failed": f"not done after {LONGEST_S} s"}
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        return {"case": case, "peer": peer, "failed": reason}
+        return {"case": case, "library": library, "failed": reason}
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -43,7 +45,7 @@ def describe() -> dict[str, Any]:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = "not installed"
-    return {"cpus": os.cpu_count(), "architecture": platform.machine(), "processor": _processor(), "versions": versions}
+    return {"cpus": os.cpu_count(), "processor": _processor(), "versions": versions}
 
 
 def _processor() -> str:
@@ -51,46 +53,34 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.processor())
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """Median times and their ratios, as a Markdown table."""
-    lines = ["| case | | median | ratio | GFLOP/s | peak memory |", "|---|---|---|---|---|---|"]
-    first: dict[str, float] = {}
-    for row in rows:
-        if "failed" in row:
-            lines.append(f"| {row['case']} | {row['peer']} | {row['failed']} | | | |")
-            continue
-        seconds = row["median_s"]
-        ratio = seconds / first.setdefault(row["case"], seconds)
-        speed = f"{row['flop'] / seconds / 1e9:,.0f}" if "flop" in row else ""
-        memory = f"{row['peak_bytes'] / 1e9:.2f} GB"
-        lines.append(f"| {row['case']} | {row['peer']} | {_time(seconds)} | {ratio:.2f} | {speed} | {memory} |")
-    return "\n".join(lines)
-
-
-def _time(seconds: float) -> str:
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} us"
+    named = (line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    extensions = next((line for line in lines if line.startswith("flags")), "").split()
+    has = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in extensions]
+    return f"{next(named, platform.processor())} ({', '.join(has) or platform.machine()})"
 
 
 def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cases", default="", help="only cases whose name holds this text")
-    parser.add_argument("--out", type=Path, default=HERE / "results.json", help="file for the results")
+    parser.add_argument("--cases", default="", help="only cases whose name holds this text, added to earlier results")
+    parser.add_argument("--out", type=Path, default=HERE.parent / "docs" / "speed", help="folder for what is written")
     arguments = parser.parse_args()
-    rows = []
-    for case, (_, peers) in CASES.items():
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    path = arguments.out / "results.json"
+    rows = json.loads(path.read_text("utf-8"))["rows"] if arguments.cases and path.is_file() else []
+    for case, (_, libraries) in CASES.items():
         if arguments.cases in case:
-            for peer in peers:
-                rows.append(measure(case, peer))
-                print(table(rows[-1:]).splitlines()[-1], flush=True)
-    arguments.out.write_text(json.dumps({**describe(), "rows": rows}, indent=1) + "\n", "utf-8")
-    print("\n" + table(rows))
+            rows = [row for row in rows if row["case"] != case]
+            for library in libraries:
+                rows.append(measure(case, library))
+                print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    rows.sort(key=lambda row: list(CASES).index(row["case"]))
+    results = describe() | {"rows": rows}
+    path.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    text = tables.page(results)
+    (arguments.out / "results.md").write_text(text, "utf-8")
+    figures.draw(rows, arguments.out)
+    print(text)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 def test_eight_devices_give_the_numbers_of_one(pytestconfig):
     script = Path(__file__).with_name("eight_devices.py")
     simulated = {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8",
         "JAX_COMPILATION_CACHE_DIR": str(pytestconfig.cache.mkdir("jax")),
     }
     done = subprocess.run([sys.executable, script], env=os.environ | simulated, capture_output=True, text=True)

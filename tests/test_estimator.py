@@ -202,7 +202,7 @@ class TestFisher:
         assert found.diagnostics is None
         jax.tree.map(np.testing.assert_array_equal, found, measure(fitted.machine_, "exact"))
 
-    @with_twins
+    @pytest.mark.parametrize("fault", ["right", "swapped bias", "wrong sign"])
     def test_large_machines_are_sampled(self, fitted, too_large, fault):
         rates, coincidences = BruteForce(fitted.machine_).statistics()
         too_large.machine_ = FAULTS[fault](too_large.machine_)

@@ -198,3 +198,32 @@ def test_memory_does_not_grow_with_the_number_of_states(dbm):
         assert analysis is not None
         needed[n_draws] = analysis.temp_size_in_bytes
     assert needed[1000] - needed[100] <= 64 * 900, needed  # a state of all chains takes 4,800 bytes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["right", "weights of eight bits"])
+def test_a_hundred_million_draws_have_the_exact_frequencies(rbm, fault):
+    """Chi-square over all 512 joint states: independent exact draws, each after one sweep that must change nothing.
+
+    Twin: weights rounded to bfloat16, wrong by one part in 256 at most.
+    """
+    exact = BruteForce(rbm)
+    cumulative = jnp.asarray(exact.probabilities.cumsum(), jnp.float32)
+    table = [jnp.asarray(s, jnp.float32) for s in exact.states]
+    n_chains = 2**20
+    machine = rbm if fault == "right" else rbm.in_precision("bfloat16")
+
+    @jax.jit
+    def numbers(key):
+        key_start, key_sweep = jax.random.split(key)
+        uniform = jax.random.uniform(key_start, (n_chains,))
+        start = jnp.minimum(jnp.searchsorted(cumulative, uniform, side="right"), len(cumulative) - 1)
+        states = sampling.gibbs(machine, tuple(s[start] for s in table), key_sweep, 1)
+        bits = jnp.concatenate(states, axis=1).astype(jnp.int32)
+        return bits @ (2 ** jnp.arange(bits.shape[1] - 1, -1, -1))
+
+    counts = np.zeros(len(cumulative), int)
+    for key in jax.random.split(jax.random.key(8), 96):
+        counts += np.bincount(np.asarray(numbers(key)), minlength=counts.size)
+    p_value = stats.chisquare(counts, exact.probabilities * counts.sum()).pvalue
+    assert (p_value > FALSE_ALARMS / N_TESTS) == (fault == "right")

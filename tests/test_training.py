@@ -324,3 +324,18 @@ def test_products_of_states_and_rounded_weights_are_exact_sums():
         short = machine.in_precision("bfloat16").total_input(states, layer)
         assert short.dtype == np.float32
         np.testing.assert_allclose(short, rounded.total_input(states, layer), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("mantissa", "small"), [(8, True), (3, False)])
+def test_rounded_weights_stay_close_to_the_distribution(machine, mantissa, small):
+    """Exact Kullback-Leibler divergence, in nats, of the model whose weights are rounded to 8 bits; twin: to 3 bits."""
+    exact = BruteForce(machine)
+    weights = [np.asarray(w) for w in machine.weights]
+    if mantissa == 8:
+        rounded = [np.asarray(w, np.float32) for w in machine.in_precision("bfloat16").weights]
+    else:
+        scale = [2.0 ** (np.floor(np.log2(np.abs(w) + 1e-9)) - mantissa + 1) for w in weights]
+        rounded = [np.round(w / s) * s for w, s in zip(weights, scale, strict=True)]
+    other = BruteForce(machine.with_parameters(Parameters(tuple(map(jnp.float32, rounded)), machine.biases)))
+    divergence = exact.probabilities @ (np.log(exact.probabilities) - np.log(other.probabilities))
+    assert (divergence < 2e-5) == small, divergence

@@ -180,12 +180,12 @@ class Machine(eqx.Module):
         return eqx.tree_at(lambda m: (m.weights, m.masks), self, (weights, kept))
 
     def in_precision(self, precision: Precision) -> Machine:
-        """The same machine for products in another precision.
+        """The same machine for sampling and inference with products in another precision.
 
         ``"bfloat16"`` rounds the weights to 8 bits, and the states that go into a product (0 and 1 are exact); biases
         and sums stay float32. Faster where the processor has such products (AVX-512 BF16, AMX, GPU, TPU).
         """
-        return eqx.tree_at(lambda m: m.weights, self, tuple(w.astype(precision) for w in self.weights))
+        return _RoundedMachine(self) if precision == "bfloat16" else self
 
     def pair(self, matrix: int, lower_bias: Float[Array, "*trials lower"] | None = None) -> Machine:
         """One weight matrix with its two layers as a machine with one hidden layer, optionally with other lower
@@ -220,7 +220,10 @@ class Machine(eqx.Module):
         """The part of the total input (nats) that comes from the next upper layer."""
         if layer == self.n_layers - 1:
             return jnp.zeros((1, self.layer_sizes[layer]))
-        return product(states[layer + 1], self.weights[layer].T)
+        return product(states[layer + 1], self._weights_downwards(layer))
+
+    def _weights_downwards(self, layer: int) -> Float[Array, "upper lower"]:
+        return self.weights[layer].T
 
     def energy(self, states: States) -> Float[Array, " chains"]:
         """Energy ``-log p(s) - log Z`` of each row of ``states``, in nats."""
@@ -229,6 +232,23 @@ class Machine(eqx.Module):
             (product(states[layer], w) * states[layer + 1]).sum(axis=1) for layer, w in enumerate(self.weights)
         )
         return -(bias_terms + synapse_terms)
+
+
+class _RoundedMachine(Machine):
+    """A machine in bfloat16. It holds its transposed weights too: XLA transposes float32 within a product, but bfloat16
+    in a step of its own, once per product.
+    """
+
+    transposed: tuple[Float[Array, "_upper _lower"], ...]
+
+    def __init__(self, machine: Machine):
+        self.weights = tuple(w.astype(jnp.bfloat16) for w in machine.weights)
+        self.transposed = tuple(jnp.swapaxes(w, -1, -2) for w in self.weights)
+        self.biases, self.masks, self.unit_indices = machine.biases, machine.masks, machine.unit_indices
+        self.original_layer_sizes = machine.original_layer_sizes
+
+    def _weights_downwards(self, layer: int) -> Float[Array, "upper lower"]:
+        return self.transposed[layer]
 
 
 def product(

@@ -82,7 +82,15 @@ def gibbs(
         New states, same shapes.
     """
     machine, states = devices.on_all(mesh, machine), devices.split_rows(mesh, "chains", states)
-    return _scan_sweeps(machine, states, key, n_sweeps, clamp)[0]
+    return _gibbs(machine, states, key, n_sweeps, clamp)
+
+
+@partial(jax.jit, static_argnames=("n_sweeps",))
+def _gibbs(machine: Machine, states: States, key: PRNGKeyArray, n_sweeps: int, clamp: Clamp | None) -> States:
+    def body(states: States, sweep_key: PRNGKeyArray) -> tuple[States, None]:
+        return sweep(machine, states, sweep_key, clamp)[0], None
+
+    return jax.lax.scan(body, states, jax.random.split(key, n_sweeps))[0]
 
 
 def half_sweep(
@@ -116,12 +124,11 @@ def sweep(machine: Machine, states: States, key: PRNGKeyArray, clamp: Clamp | No
     return half_sweep(machine, states, key_odd, 1, clamp)
 
 
-@partial(jax.jit, static_argnames=("n_sweeps",))
-def _scan_sweeps(
-    machine: Machine, states: States, key: PRNGKeyArray, n_sweeps: int, clamp: Clamp | None
-) -> tuple[States, States]:
+def sweeps(machine: Machine, states: States, key: PRNGKeyArray, n_sweeps: int) -> tuple[States, States]:
+    """States after a number of sweeps, at least one, and the conditional means of the last (see :func:`sweep`)."""
+
     def body(carry: tuple[States, States], sweep_key: PRNGKeyArray) -> tuple[tuple[States, States], None]:
-        return sweep(machine, carry[0], sweep_key, clamp), None
+        return sweep(machine, carry[0], sweep_key), None
 
     return jax.lax.scan(body, (states, states), jax.random.split(key, n_sweeps))[0]
 
@@ -188,7 +195,7 @@ def _moments(
     def body(carry: tuple[States, Statistics, TraceSummary], draw: tuple[Array, Array]) -> tuple[tuple, None]:
         current, sums, energies = carry
         index, draw_key = draw
-        current, means = _scan_sweeps(machine, current, draw_key, n_sweeps, None)
+        current, means = sweeps(machine, current, draw_key, n_sweeps)
         sums = jax.tree.map(jnp.add, sums, group_sums(means))
         return (current, sums, energies.add(machine.energy(current), index)), None
 

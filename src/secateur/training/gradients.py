@@ -8,9 +8,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from secateur import mean_field, units
 from secateur.arrays import AnyArray
-from secateur.machine import Machine, Parameters, States, product
+from secateur.machine import Machine, Parameters, States
 from secateur.moments import Statistics, mean_statistics
-from secateur.sampling import sweep
+from secateur.sampling import sweeps
 
 
 def contrastive_divergence(
@@ -42,15 +42,16 @@ def contrastive_divergence(
         Mean sufficient statistics given the data and of the chains.
     """
     up, down = input_scales
-    weight, (visible_bias, hidden_bias) = machine.weights[0], machine.biases
+    visible_bias, hidden_bias = machine.biases
 
     def hidden_means(v: Array) -> Array:
-        return units.mean(hidden_bias[None, :] + up * product(v, weight))
+        return units.mean(hidden_bias[None, :] + up * machine.input_from_below((v, v), 1))
 
     def body(carry: tuple[Array, Array], sweep_key: PRNGKeyArray) -> tuple[tuple[Array, Array], None]:
         key_hidden, key_visible = jax.random.split(sweep_key)
         hidden = units.sample(carry[1], key_hidden)
-        v = units.sample(units.mean(visible_bias[None, :] + down * product(hidden, weight.T)), key_visible)
+        from_above = machine.input_from_above((hidden, hidden), 0)
+        v = units.sample(units.mean(visible_bias[None, :] + down * from_above), key_visible)
         return (v, hidden_means(v)), None
 
     start = (visible, hidden_means(visible))
@@ -77,11 +78,7 @@ def persistent(
         The chains after ``n_sweeps`` more sweeps.
     """
     positive = mean_statistics(mean_field.infer(machine, visible, max_updates=n_mean_field))
-
-    def body(carry: tuple[States, States], sweep_key: PRNGKeyArray) -> tuple[tuple[States, States], None]:
-        return sweep(machine, carry[0], sweep_key), None
-
-    (chains, means), _ = jax.lax.scan(body, (chains, chains), jax.random.split(key, n_sweeps))
+    chains, means = sweeps(machine, chains, key, n_sweeps)
     return positive, mean_statistics(means), chains
 
 
