@@ -46,13 +46,19 @@ def _short(numbers: np.ndarray) -> np.ndarray:
 FAULTS = {"right": lambda u: u, "repeated rows": _short, "power": lambda u: u**1.01}
 
 
+@pytest.fixture(scope="module")
+def drawn():
+    """Two arrays of uniform numbers from the two children of each of 40 keys."""
+    keys = jax.vmap(jax.random.split)(jax.vmap(jax.random.key)(jnp.arange(40)))
+    return np.asarray(jax.vmap(jax.vmap(lambda key: uniforms(key, SHAPE)))(keys))
+
+
 @pytest.mark.parametrize("fault", FAULTS)
-def test_moments_and_correlations_of_neighbours(fault):
+def test_moments_and_correlations_of_neighbours(drawn, fault):
     """Mean, variance, and correlations along rows, along columns, and between two keys: 5 numbers per key."""
     standardised = []
-    for seed in range(40):
-        key, other = jax.random.split(jax.random.key(seed))
-        u, w = (FAULTS[fault](np.asarray(uniforms(k, SHAPE), float)) - 0.5 for k in (key, other))
+    for pair in drawn:
+        u, w = (FAULTS[fault](one.astype(float)) - 0.5 for one in pair)
         n = u.size
         standardised += [
             u.mean() * math.sqrt(12 * n),

@@ -91,6 +91,9 @@ def test_the_resolved_settings_run_again_with_the_same_numbers(finished, tmp_pat
     folder, results, _ = finished
     again = sc.studies.run(load_config(folder.path / "study.toml"), tmp_path / "again")
     xr.testing.assert_identical(results, again)
+    # Programs belong to shapes: their number is that of the kinds of work, and a second study needs no new one.
+    assert folder.provenance["n_compilations"] < 200
+    assert StudyFolder.open(tmp_path / "again").provenance["n_compilations"] == 0
 
 
 def test_trials_one_after_another_are_those_of_one_batch(finished, tmp_path):
