@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tables import time_in_words
 
+from secateur.figures.panels import plain_numbers, powers_of_ten
 from secateur.figures.style import RC
 
 COLOURS = {
@@ -58,6 +59,7 @@ def _ratios(rows: list[dict[str, Any]]) -> Figure:
                 textcoords="offset points",
                 va="center",
                 fontsize=9,
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5},
             )
             place += 1
         place += 0.8
@@ -67,7 +69,8 @@ def _ratios(rows: list[dict[str, Any]]) -> Figure:
     axes.set_xscale("log")
     axes.set_xlim(0.3, 8 * max(row["seconds"] / _ours(rows, row) for row in rows))
     axes.axvline(1, color="#222222", lw=0.6, ls=":")
-    axes.set_xlabel("time, multiples of secateur's (log scale); black: matrix products alone")
+    plain_numbers(axes.xaxis)
+    axes.set_xlabel("multiples of secateur's time (log scale)")
     return figure
 
 
@@ -93,6 +96,8 @@ def _growth(rows: list[dict[str, Any]]) -> Figure:
             numbers, line, color="#222222", lw=0.9, ls="--", label="in proportion" if power == 1 else "to the square"
         )
         axes.set(xscale="log", yscale="log", xlabel=case.removeprefix("scaling: "), ylabel="ms")
+        for axis, values in ((axes.xaxis, numbers), (axes.yaxis, line)):
+            (powers_of_ten if values.max() > 100 * values.min() else plain_numbers)(axis)
         axes.legend(fontsize=9)
     for axes in panels[len(cases) :]:
         axes.set_axis_off()

@@ -14,7 +14,7 @@ DEEP = "deep sweeps, 1,000 chains"
 TEN_PAIRS = "eigenpairs, ten, 400-400-676"
 LIKELIHOOD = "likelihood after ten minutes, MNIST"
 SMALL = "exact likelihood, MNIST, 16 hidden units"
-UNPRUNED, QUARTER = "secateur, unpruned", "secateur, a quarter of the top units"
+QUARTER, TEN_ROUNDS = "secateur, a quarter of the top units", "secateur, after ten rounds"
 
 
 class Target(NamedTuple):
@@ -31,8 +31,12 @@ def _seconds(case: str, library: str = "secateur", scale: float = 1.0) -> Callab
     return lambda rows: rows[case, library]["seconds"] * scale
 
 
-def _ratio(case: str, library: str, to: str = "secateur") -> Callable[[Rows], float]:
-    return lambda rows: rows[case, library]["seconds"] / rows[case, to]["seconds"]
+def _ratio(case: str, library: str) -> Callable[[Rows], float]:
+    return lambda rows: rows[case, library]["seconds"] / rows[case, "secateur"]["seconds"]
+
+
+def _pruned(library: str) -> Callable[[Rows], float]:
+    return lambda rows: rows[DEEP, library]["unpruned"] / rows[DEEP, library]["seconds"]
 
 
 def _times_floor(case: str) -> Callable[[Rows], float]:
@@ -66,12 +70,13 @@ TARGETS = (
     Target(f"{SINGLE}, one trial", _seconds(SINGLE, scale=1e6), "<=", 8.0, "us"),
     Target(f"{SINGLE}, ten trials, each", _seconds(SINGLE, "secateur, ten trials", 1e6), "<=", 4.0, "us"),
     Target("deep epoch 400-400-676", _seconds("deep epoch 400-400-676"), "<=", 7.0, "s"),
-    Target(f"{DEEP}: faster with a quarter of the top units", _ratio(DEEP, UNPRUNED, QUARTER), ">=", 3.0, "x"),
+    Target(f"{DEEP}: faster with a quarter of the top units", _pruned(QUARTER), ">=", 3.0, "x"),
+    Target(f"{DEEP}: faster after ten rounds", _pruned(TEN_ROUNDS), ">=", 3.0, "x"),
     Target("eigenpairs, all, 13 x 70", _seconds("eigenpairs, all, 13 x 70"), "<=", 1.0, "s"),
     Target(TEN_PAIRS, _seconds(TEN_PAIRS), "<=", 60.0, "s"),
     Target(f"{TEN_PAIRS}: peak memory", _gigabytes(TEN_PAIRS), "<=", 2.0, "GB"),
     Target("quick digits study with report", _seconds("command: quick digits study with report"), "<=", 90.0, "s"),
-    Target("figures and report again", _seconds("command: figures and report again"), "<=", 10.0, "s"),
+    Target("figures and report alone", _seconds("command: figures and report alone"), "<=", 10.0, "s"),
     Target("patches study, ten trials", _seconds("command: patches study, ten trials"), "<=", 180.0, "s"),
     Target("secateur --help", _seconds("command: secateur --help"), "<=", 0.5, "s"),
     Target(SMALL, _likelihood(SMALL), ">=", -143.0, "nats"),
