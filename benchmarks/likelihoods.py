@@ -22,8 +22,6 @@ N_HIDDEN = 500
 BATCH = 100
 N_CHAINS, N_TEMPERATURES, N_BURN_IN = 250, 15_000, 5_000
 """Annealing runs in each direction and their temperatures; sweeps from the data to the start of the reversed runs."""
-
-
 N_SEEDS = 10
 SMALL = TrainingSettings(
     n_epochs=50, learning_rate=(0.1, 0.001), schedule="linear", centred=True, batch_size=100, n_chains=100
@@ -149,8 +147,8 @@ TRAINERS: dict[str, tuple[Callable[..., Trained], float, dict[str, Any]]] = {
     "rbms, rate 2": (by_rbms, 2.0, {}),
     "scikit-learn, rate 0.05": (by_scikit_learn, 0.05, {}),
 }
-"""How each library is trained, its learning rate at the start and further settings. Of six rates from 0.05 to 2 (rbms,
-which normalises the gradient) and four from 0.02 to 0.2 (scikit-learn) the best two in runs of one minute.
+"""How each library is trained, its learning rate at the start and further settings. The rates are not tuned with equal
+effort: docs/speed.md tells what was tried.
 """
 
 
@@ -196,7 +194,7 @@ def equal_time(case: str, peer: str) -> dict[str, Any]:
 def small_machine(case: str, library: str) -> dict[str, Any]:
     """Fifty epochs of PCD-1 with the centred gradient, ten seeds at once: exact test log-likelihood in nats.
 
-    A published run of as many epochs ends at -142.6 (PyDeep, centred PCD-1, batches of 100).
+    A published run of as many epochs ends at -142.6; how its images were binarised is not known.
     """
     train_rows, test_rows = mnist()
     keys = jax.random.split(jax.random.key(0), N_SEEDS)

@@ -202,10 +202,12 @@ class TestFisher:
         assert found.diagnostics is None
         jax.tree.map(np.testing.assert_array_equal, found, measure(fitted.machine_, "exact"))
 
-    @pytest.mark.parametrize("fault", ["right", "swapped bias", "wrong sign"])
+    @with_twins
     def test_large_machines_are_sampled(self, fitted, too_large, fault):
         rates, coincidences = BruteForce(fitted.machine_).statistics()
         too_large.machine_ = FAULTS[fault](too_large.machine_)
+        if fault == "wrong temperature":  # weights of a short fit are small: a tenth too much is near the errors
+            too_large.machine_ = FAULTS[fault](FAULTS[fault](too_large.machine_))
         found = too_large.fisher("variance")
         exact = [p * (1 - p) for p in (*coincidences, *rates)]
         with judged(fault):
