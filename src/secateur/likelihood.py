@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
+from scipy.optimize import brentq
+from scipy.special import expit
 
 from secateur import enumeration, mean_field, units
 from secateur.arrays import AnyArray
@@ -121,6 +123,49 @@ def combine_reverse_log_weights(log_weights: Float[np.ndarray, " chains"], n_tem
     return LogPartition(
         -inverse.estimate, inverse.standard_error, inverse.effective_sample_size, inverse.n_chains, n_temperatures
     )
+
+
+def combine_both_directions(
+    forward: Float[np.ndarray, " chains"], reverse: Float[np.ndarray, " reverse_chains"], n_temperatures: int
+) -> LogPartition:
+    """``log Z`` from annealing runs in both directions: the acceptance ratio of Bennett (1976, J Comput Phys 22:245).
+
+    Of all ways to combine the two it has the least variance (Shirts, Bair, Hooker & Pande 2003), and its bias is far
+    below that of either direction. The standard error is that of the estimating equation, runs taken as independent.
+
+    Parameters
+    ----------
+    forward, reverse
+        Log weights of :func:`annealed_log_weights` and of :func:`reverse_log_weights`.
+    n_temperatures
+        Temperatures of both.
+
+    Returns
+    -------
+    LogPartition
+        Its effective sample size is the smaller of those of the two directions.
+    """
+    forward, reverse = forward.astype(np.float64), reverse.astype(np.float64)
+    shift = math.log(forward.size / reverse.size)
+
+    def terms(log_z: float) -> tuple[np.ndarray, np.ndarray]:
+        return expit(forward - log_z - shift), expit(reverse + log_z + shift)
+
+    def excess(log_z: float) -> float:
+        up, down = terms(log_z)
+        return float(up.sum() - down.sum())
+
+    one_way = (combine_log_weights(forward, n_temperatures), combine_reverse_log_weights(reverse, n_temperatures))
+    estimates = [each.estimate for each in one_way]
+    width = 50.0
+    while excess(min(estimates) - width) < 0 or excess(max(estimates) + width) > 0:
+        width *= 2
+    log_z = float(brentq(excess, min(estimates) - width, max(estimates) + width, xtol=1e-9))
+    up, down = terms(log_z)
+    slope = (up * (1 - up)).sum() + (down * (1 - down)).sum()
+    error = math.sqrt(up.size * up.var(ddof=1) + down.size * down.var(ddof=1)) / slope
+    sample_size = min(each.effective_sample_size for each in one_way)
+    return LogPartition(log_z, float(error), sample_size, forward.size + reverse.size, n_temperatures)
 
 
 @partial(jax.jit, static_argnames=("n_chains", "n_temperatures"))
