@@ -7,13 +7,12 @@ import resource
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import commands
-import likelihoods
 import numpy as np
 import peers
-import scaling
 from timing import median_seconds
 
 SWEEP_SIZES = {
@@ -26,13 +25,28 @@ PRUNED_SIZES = {
     "secateur, after ten rounds": (400, 194, 100),
 }
 """Units of the digits study's machine as variance FI leaves them (docs/digits/results.nc, means of three trials)."""
+CURVES = {
+    "chains": ("784 x 500",),
+    "units": ("n x n, 256 chains",),
+    "synapses left": ("units removed", "synapses removed"),
+    "trials": ("one row 13 x 70",),
+}
+"""What grows, and the curves that are measured."""
+
+Measure = Callable[[str, str], dict[str, Any]]
+"""A function of case and library that gives measured numbers."""
 
 
 class Case(NamedTuple):
-    """A function of case and library that gives measured numbers, and the libraries that it is asked for."""
+    """How it is measured, and the libraries that it is asked for."""
 
-    measure: Callable[[str, str], dict[str, Any]]
+    measure: Measure
     libraries: tuple[str, ...]
+
+
+def _of(module: str, name: str) -> Measure:
+    """A function of a module that is imported when it is called: JAX has no place in the memory of other libraries."""
+    return lambda case, library: getattr(import_module(module), name)(case, library)
 
 
 def sweeps(case: str, library: str) -> dict[str, Any]:
@@ -66,6 +80,8 @@ def single_rows(case: str, library: str) -> dict[str, Any]:
         rows = peers.digits(9_000, 13)
         model = BernoulliRBM(70, batch_size=1, n_iter=1, random_state=0)
         return {"seconds": median_seconds(partial(model.fit, rows), repeats=1)[0] / len(rows)}
+    import scaling
+
     n_trials = 10 if "ten trials" in library else 1
     return {"seconds": median_seconds(scaling.single_row_epoch(n_trials), repeats=3)[0] / (90_000 * n_trials)}
 
@@ -73,6 +89,7 @@ def single_rows(case: str, library: str) -> dict[str, Any]:
 def deep_epochs(case: str, library: str) -> dict[str, Any]:
     """One epoch of joint training of the digits study's machine: batches and chains of 100, five sweeps per update."""
     import jax
+    import scaling
 
     from secateur.training import TrainingSettings, train
 
@@ -95,6 +112,8 @@ def deep_epochs(case: str, library: str) -> dict[str, Any]:
 
 def pruned_sweeps(case: str, library: str) -> dict[str, Any]:
     """Seconds per sweep of 1,000 chains of the digits study's machine, in turns with the unpruned one."""
+    import scaling
+
     runs = [scaling.deep_sweeps(sizes, n_sweeps=10) for sizes in ((400, 400, 676), PRUNED_SIZES[library])]
     unpruned, seconds = median_seconds(*runs)
     lower, middle, upper = PRUNED_SIZES[library]
@@ -105,6 +124,7 @@ def pruned_sweeps(case: str, library: str) -> dict[str, Any]:
 def variance(case: str, library: str) -> dict[str, Any]:
     """Variance Fisher information of the digits study's machine from 60,000 states, streamed over 500 chains."""
     import jax
+    import scaling
 
     from secateur import fisher, sampling
 
@@ -122,6 +142,7 @@ def variance(case: str, library: str) -> dict[str, Any]:
 def eigenpairs(case: str, library: str) -> dict[str, Any]:
     """All eigenpairs of the exact matrix of a 13 x 70 machine, or ten leading ones of the digits study's machine."""
     import jax
+    import scaling
 
     from secateur import fisher, sampling
     from secateur.machine import Machine
@@ -171,9 +192,9 @@ CASES: dict[str, Case] = {
     "eigenpairs, ten, 400-400-676": Case(eigenpairs, ("secateur",)),
     "exact log Z 784 x 16": Case(log_partitions, ("secateur", "rbms")),
     **{f"command: {name}": Case(commands.measure, ("secateur",)) for name in commands.COMMANDS},
-    **{f"scaling: {name}": Case(scaling.measure, curves) for name, curves in scaling.CURVES.items()},
-    "exact likelihood, MNIST, 16 hidden units": Case(likelihoods.small_machine, ("secateur",)),
-    "likelihood after ten minutes, MNIST": Case(likelihoods.equal_time, tuple(likelihoods.TRAINERS)),
+    **{f"scaling: {name}": Case(_of("scaling", "measure"), curves) for name, curves in CURVES.items()},
+    "exact likelihood, MNIST, 16 hidden units": Case(_of("likelihoods", "small_machine"), ("secateur",)),
+    "likelihood after ten minutes, MNIST": Case(_of("likelihoods", "equal_time"), ALL),
 }
 """What is measured, and for whom."""
 

@@ -121,9 +121,7 @@ def by_rbms(rows: np.ndarray, n_updates: int, seed: int, *, rate: float, l2: flo
     return Machine([weights], [visible_bias, hidden_bias])
 
 
-def _run(
-    update: Callable[[np.ndarray, float], None], n_rows: int, n_updates: int, rate: float, seed: int
-) -> None:
+def _run(update: Callable[[np.ndarray, float], None], n_rows: int, n_updates: int, rate: float, seed: int) -> None:
     """Updates on batches of rows in random order, the rate falling linearly to a hundredth."""
     rng = np.random.default_rng(seed)
     batches: list[np.ndarray] = []
@@ -141,7 +139,9 @@ TRAINERS: dict[str, Callable[..., Machine]] = {
 """What trains a machine on rows with a number of updates and a seed."""
 
 
-def measured(machine: Machine, train_rows: np.ndarray, rows: np.ndarray) -> dict[str, float]:
+def measured(
+    machine: Machine, train_rows: np.ndarray, rows: np.ndarray, n_temperatures: int = N_TEMPERATURES
+) -> dict[str, float]:
     """Mean log-likelihood of rows in nats, with log Z from annealing in both directions.
 
     ``log_likelihood`` combines both directions (Bennett 1976). ``upwards`` takes log Z from annealing towards the
@@ -150,16 +150,14 @@ def measured(machine: Machine, train_rows: np.ndarray, rows: np.ndarray) -> dict
     """
     base = likelihood.base_bias_of(train_rows.mean(axis=0))
     keys = jax.random.split(jax.random.key(0), 4)
-    size = {"n_chains": N_CHAINS, "n_temperatures": N_TEMPERATURES}
-    forward = np.asarray(likelihood.annealed_log_weights(machine, base, keys[0], **size))
+    size = {"n_temperatures": n_temperatures}
+    forward = np.asarray(likelihood.annealed_log_weights(machine, base, keys[0], n_chains=N_CHAINS, **size))
     states = sampling.data_states(machine, train_rows, keys[1], N_CHAINS)
     states = sampling.gibbs(machine, states, keys[2], N_BURN_IN)
-    reverse = np.asarray(
-        likelihood.reverse_log_weights(machine, base, states, keys[3], n_temperatures=N_TEMPERATURES)
-    )
-    up = likelihood.combine_log_weights(forward, N_TEMPERATURES)
-    down = likelihood.combine_reverse_log_weights(reverse, N_TEMPERATURES)
-    both = likelihood.combine_both_directions(forward, reverse, N_TEMPERATURES)
+    reverse = np.asarray(likelihood.reverse_log_weights(machine, base, states, keys[3], **size))
+    up = likelihood.combine_log_weights(forward, n_temperatures)
+    down = likelihood.combine_reverse_log_weights(reverse, n_temperatures)
+    both = likelihood.combine_both_directions(forward, reverse, n_temperatures)
     each = likelihood.log_probability(machine, rows, both)
     mean = float(each.mean())
     return {
@@ -174,6 +172,24 @@ def measured(machine: Machine, train_rows: np.ndarray, rows: np.ndarray) -> dict
         "downwards_effective_sample_size": down.effective_sample_size,
         "train_log_likelihood": float(likelihood.log_probability(machine, train_rows[:10_000], both).mean()),
     }
+
+
+def equal_time(case: str, library: str) -> dict[str, Any]:
+    """As many whole epochs as fit into ten minutes, compiling included, by the time that a probe takes."""
+    trainer, settings = CHOSEN[library]
+    train_rows, test_rows = mnist()
+
+    def run(n_updates: int) -> tuple[Machine, float]:
+        began = time.perf_counter()
+        return TRAINERS[trainer](train_rows, n_updates, 0, **settings), time.perf_counter() - began
+
+    (_, first), (_, probe) = run(PROBE_UPDATES), run(PROBE_UPDATES)
+    start = max(first - probe, 0.0)
+    n_updates = int(PROBE_UPDATES * (60 * MINUTES - start) / probe)
+    n_updates -= n_updates % (len(train_rows) // BATCH)
+    machine, seconds = run(n_updates)
+    found = {"seconds": start + seconds, "n_updates": n_updates, "settings": settings}
+    return found | measured(machine, train_rows, test_rows)
 
 
 def small_machine(case: str, library: str) -> dict[str, Any]:
@@ -205,6 +221,7 @@ def main() -> None:
     parser.add_argument("--settings", type=json.loads, default={}, help='as JSON, for example {"rate": 0.05}')
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--held-out", action="store_true", help="leave out and measure the last 10,000 training images")
+    parser.add_argument("--temperatures", type=int, default=N_TEMPERATURES, help="of the annealing runs that follow")
     parser.add_argument("--machine", type=Path, help="file to save the machine in")
     arguments = parser.parse_args()
     train_rows, rows = mnist()
@@ -216,7 +233,10 @@ def main() -> None:
     if arguments.machine:
         save_machine(machine, arguments.machine)
     asked = {name: value for name, value in vars(arguments).items() if name != "machine"}
-    print(json.dumps(asked | {"seconds": seconds} | measured(machine, train_rows, rows)), flush=True)
+    print(
+        json.dumps(asked | {"seconds": seconds} | measured(machine, train_rows, rows, arguments.temperatures)),
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

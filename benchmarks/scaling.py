@@ -14,13 +14,6 @@ from secateur.machine import Machine, receptive_field_masks
 from secateur.training import TrainingSettings, train
 from secateur.trials import stack
 
-CURVES = {
-    "chains": ("784 x 500",),
-    "units": ("n x n, 256 chains",),
-    "synapses left": ("units removed", "synapses removed"),
-    "trials": ("one row 13 x 70",),
-}
-"""What grows, and the curves that are measured."""
 TOP_UNITS_LEFT = (676, 507, 338, 169, 84, 42)
 
 

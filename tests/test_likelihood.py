@@ -196,19 +196,50 @@ def test_wrong_use_is_refused(rbm, arguments, message):
     assert str(error.value) == message
 
 
+def _exact_draws(exact: BruteForce, n_draws: int, rng: np.random.Generator) -> tuple[jax.Array, ...]:
+    chosen = rng.choice(len(exact.probabilities), n_draws, p=exact.probabilities)
+    return tuple(jnp.asarray(layer[chosen], dtype=jnp.float32) for layer in exact.states)
+
+
 @pytest.mark.parametrize("fault", ["right", "wrong temperature", "wrong sign"])
 def test_reversed_annealing_from_exact_draws_lies_within_its_error(dbm, fault):
-    """Started at exact draws of the joint distribution, the mean weight is ``1 / Z``; few temperatures already do."""
-    exact = BruteForce(dbm)
-    rng = np.random.default_rng(0)
-    chosen = rng.choice(len(exact.probabilities), 20_000, p=exact.probabilities)
-    states = tuple(jnp.asarray(layer[chosen], dtype=jnp.float32) for layer in exact.states)
+    """Started at exact draws, the mean weight is ``1 / Z``; few temperatures already do. So for both ways together."""
+    exact, distorted = BruteForce(dbm), FAULTS[fault](dbm)
+    states = _exact_draws(exact, 20_000, np.random.default_rng(0))
     base = jnp.linspace(-1.0, 1.0, 4)
-    weights = likelihood.reverse_log_weights(FAULTS[fault](dbm), base, states, jax.random.key(0), n_temperatures=5)
-    found = likelihood.combine_reverse_log_weights(np.asarray(weights), 5)
-    with judged(fault):
-        degrees = found.effective_sample_size - 1
-        assert_within_errors(found.estimate, found.standard_error, exact.log_z, degrees)
+    reverse = np.asarray(likelihood.reverse_log_weights(distorted, base, states, jax.random.key(0), n_temperatures=5))
+    size = {"n_chains": 10_000, "n_temperatures": 5}
+    forward = np.asarray(likelihood.annealed_log_weights(distorted, base, jax.random.key(1), **size))
+    for found in (
+        likelihood.combine_reverse_log_weights(reverse, 5),
+        likelihood.combine_both_directions(forward, reverse, 5),
+    ):
+        with judged(fault):
+            degrees = found.effective_sample_size - 1
+            assert_within_errors(found.estimate, found.standard_error, exact.log_z, degrees)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.3])
+def test_error_of_both_directions_together_is_that_of_repeats(shift):
+    """Normal log weights of both directions as a reversible annealing has them, of unlike numbers; a shift of one is found.
+
+    Annealing upwards alone is off by half a nat: the variance of the log weights is 9.
+    """
+    log_z, deviation, rng = 700.0, 3.0, np.random.default_rng(0)
+    found, upwards = [], []
+    for _ in range(400):
+        forward = rng.normal(log_z + shift - deviation**2 / 2, deviation, 50)
+        reverse = rng.normal(-log_z - deviation**2 / 2, deviation, 150)
+        found.append(likelihood.combine_both_directions(forward, reverse, 9))
+        upwards.append(likelihood.combine_log_weights(forward, 9).estimate)
+    estimates = np.array([each.estimate for each in found])
+    with judged("right" if shift == 0 else "shift"):
+        assert_within_errors(estimates.mean(), estimates.std(ddof=1) / math.sqrt(len(found)), log_z)
+    assert np.mean(upwards) < log_z - 0.4
+    assert (found[0].n_chains, found[0].n_temperatures) == (200, 9)
+    # A variance of 400 normal estimates has a relative error of 0.07.
+    claimed = np.mean([each.standard_error**2 for each in found])
+    assert estimates.var(ddof=1) / claimed == pytest.approx(1, abs=0.36)
 
 
 def test_annealing_both_ways_encloses_the_truth(dbm):
@@ -221,8 +252,7 @@ def test_annealing_both_ways_encloses_the_truth(dbm):
         key = jax.random.key(seed)
         weights = likelihood.annealed_log_weights(dbm, base, key, n_chains=4, n_temperatures=2)
         forward.append(likelihood.combine_log_weights(np.asarray(weights), 2).estimate)
-        chosen = rng.choice(len(exact.probabilities), 4, p=exact.probabilities)
-        states = tuple(jnp.asarray(layer[chosen], dtype=jnp.float32) for layer in exact.states)
+        states = _exact_draws(exact, 4, rng)
         weights = likelihood.reverse_log_weights(dbm, base, states, key, n_temperatures=2)
         reverse.append(likelihood.combine_reverse_log_weights(np.asarray(weights), 2).estimate)
     assert np.mean(forward) < exact.log_z < np.mean(reverse)
