@@ -1,6 +1,7 @@
 """A digits study small enough for tests."""
 
 TINY = {
+    "data.test_share": 0.85,  # few training images: epochs and classifiers are short
     "trials": 2,
     "rounds": 2,
     "criteria": ["variance-fi", "random"],

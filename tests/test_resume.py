@@ -90,12 +90,19 @@ def test_a_finished_study_has_nothing_to_resume(config, unbroken, tmp_path):
     assert (out / "provenance.json").read_text() == before
 
 
-@pytest.fixture
-def broken(config, tmp_path):
+@pytest.fixture(scope="module")
+def stopped(config, tmp_path_factory):
     """A study that stopped in the rounds of the first trial."""
+    out = tmp_path_factory.mktemp("stopped") / "study"
     with pytest.raises(KeyboardInterrupt):
-        sc.studies.run(config, tmp_path / "study", progress=StopsAfter(2 * 2 + 2 + 6))
-    return tmp_path / "study"
+        sc.studies.run(config, out, progress=StopsAfter(2 * 2 + 2 + 6))
+    return out
+
+
+@pytest.fixture
+def broken(stopped, tmp_path):
+    """A copy of the stopped study, which a test may damage or continue."""
+    return Path(shutil.copytree(stopped, tmp_path / "study"))
 
 
 def test_a_damaged_record_is_named(broken):
