@@ -117,7 +117,7 @@ def test_a_study_of_mnist_shrinks_its_arrays(tmp_path, monkeypatch):
 
     def small(folder, side):
         asked.append((folder.name, side))
-        return handwritten_digits(0)
+        return handwritten_digits(0, test_share=0.85)
 
     monkeypatch.setattr(digits, "read_mnist", small)
     monkeypatch.setattr(digits, "data_folder", lambda name, data_dir: tmp_path / name)
