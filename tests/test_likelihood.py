@@ -221,7 +221,7 @@ def test_reversed_annealing_from_exact_draws_lies_within_its_error(dbm, fault):
 
 @pytest.mark.parametrize("shift", [0.0, 0.3])
 def test_error_of_both_directions_together_is_that_of_repeats(shift):
-    """Normal log weights of both directions as a reversible annealing has them, of unlike numbers; a shift of one is found.
+    """Normal log weights of both directions, as a reversible annealing has them, of unlike numbers; a shift is found.
 
     Annealing upwards alone is off by half a nat: the variance of the log weights is 9.
     """

@@ -141,10 +141,10 @@ class DigitsStudy:
             errors.append(1 - reader.accuracy(test_features[place], images.test_labels))
         measured = {"test_error": np.array(errors)}
         log_weights = _anneal(machine, self.visible.mean(axis=1), states, child_key(keys, "annealing"), how)
+        mean_bound = np.asarray(bounds, float).mean(axis=1)
         combine = (likelihood.combine_log_weights, likelihood.combine_reverse_log_weights)
         for suffix, combined, weights in zip(("", "_reverse"), combine, log_weights, strict=True):
             partitions = [combined(trial, how.n_temperatures) for trial in np.asarray(weights)]
-            mean_bound = np.asarray(bounds, float).mean(axis=1)
             measured |= {
                 f"log_likelihood_bound{suffix}": mean_bound - [z.estimate for z in partitions],
                 f"log_likelihood_bound{suffix}_error": np.array([z.standard_error for z in partitions]),
