@@ -42,6 +42,11 @@ class BruteForce:
         pairs = zip(self.states[:-1], self.states[1:], strict=True)
         return rates, [np.einsum("s,si,sj->ij", p, lower, upper) for lower, upper in pairs]
 
+    def draws(self, shape: int | tuple[int, ...], rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """Independent draws of the joint distribution: one 0/1 float32 array ``(*shape, n_l)`` per layer."""
+        chosen = rng.choice(len(self.probabilities), shape, p=self.probabilities)
+        return tuple(layer[chosen].astype(np.float32) for layer in self.states)
+
     def _rows_of(self, row: np.ndarray) -> np.ndarray:
         return (self.states[0] == np.asarray(row)[None, :]).all(axis=1)
 

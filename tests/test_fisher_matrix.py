@@ -62,8 +62,7 @@ def _by_hessian(machine: Machine) -> np.ndarray:
 
 
 def _draws(machine: Machine, seed: int = 1, n_rows: int = N_ROWS) -> tuple[np.ndarray, ...]:
-    start = sampling.random_states(machine, jax.random.key(seed), n_rows)
-    return tuple(np.asarray(s) for s in sampling.gibbs(machine, start, jax.random.key(seed + 1), 50))
+    return BruteForce(machine).draws(n_rows, np.random.default_rng(seed))
 
 
 @cache
@@ -196,7 +195,8 @@ def test_conditional_probabilities_lower_the_variance(rbm):
 @pytest.mark.parametrize("source", ["exact", "states"])
 def test_leading_eigenpairs_of_a_masked_machine_are_those_of_the_dense_matrix(iterative, source):
     machine = _wide_machine()
-    found = fisher.matrix(machine, "exact" if source == "exact" else _draws(machine))
+    start = sampling.random_states(machine, KEY, N_ROWS)
+    found = fisher.matrix(machine, "exact" if source == "exact" else sampling.gibbs(machine, start, KEY, 5))
     pairs = found.top(10, key=KEY)
     values, vectors = np.linalg.eigh(found.dense().astype(np.float64))
     relative, overlap_error = (1e-9, 1e-9) if source == "exact" else (1e-4, 1e-3)

@@ -24,10 +24,7 @@ GROUP = 2048
 
 def _equilibrium(machine: Machine, seed: int) -> list[jax.Array]:
     """Independent draws from the exact joint distribution, ``(groups, chains, n_l)`` per layer."""
-    exact = BruteForce(machine)
-    rng = np.random.default_rng(seed)
-    chosen = rng.choice(len(exact.probabilities), (N_GROUPS, GROUP), p=exact.probabilities)
-    return [jnp.asarray(s[chosen], jnp.float32) for s in exact.states]
+    return [jnp.asarray(s) for s in BruteForce(machine).draws((N_GROUPS, GROUP), np.random.default_rng(seed))]
 
 
 def _mean_and_error(groups):

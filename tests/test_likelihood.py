@@ -196,16 +196,11 @@ def test_wrong_use_is_refused(rbm, arguments, message):
     assert str(error.value) == message
 
 
-def _exact_draws(exact: BruteForce, n_draws: int, rng: np.random.Generator) -> tuple[jax.Array, ...]:
-    chosen = rng.choice(len(exact.probabilities), n_draws, p=exact.probabilities)
-    return tuple(jnp.asarray(layer[chosen], dtype=jnp.float32) for layer in exact.states)
-
-
 @pytest.mark.parametrize("fault", ["right", "wrong temperature", "wrong sign"])
 def test_reversed_annealing_from_exact_draws_lies_within_its_error(dbm, fault):
     """Started at exact draws, the mean weight is ``1 / Z``; few temperatures already do. So for both ways together."""
     exact, distorted = BruteForce(dbm), FAULTS[fault](dbm)
-    states = _exact_draws(exact, 20_000, np.random.default_rng(0))
+    states = exact.draws(20_000, np.random.default_rng(0))
     base = jnp.linspace(-1.0, 1.0, 4)
     reverse = np.asarray(likelihood.reverse_log_weights(distorted, base, states, jax.random.key(0), n_temperatures=5))
     size = {"n_chains": 10_000, "n_temperatures": 5}
@@ -252,7 +247,7 @@ def test_annealing_both_ways_encloses_the_truth(dbm):
         key = jax.random.key(seed)
         weights = likelihood.annealed_log_weights(dbm, base, key, n_chains=4, n_temperatures=2)
         forward.append(likelihood.combine_log_weights(np.asarray(weights), 2).estimate)
-        states = _exact_draws(exact, 4, rng)
+        states = exact.draws(4, rng)
         weights = likelihood.reverse_log_weights(dbm, base, states, key, n_temperatures=2)
         reverse.append(likelihood.combine_reverse_log_weights(np.asarray(weights), 2).estimate)
     assert np.mean(forward) < exact.log_z < np.mean(reverse)
