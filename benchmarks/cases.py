@@ -187,7 +187,7 @@ CASES: dict[str, Case] = {
         deep_epochs, ("secateur", "secateur, bfloat16", "secateur, a quarter of the top units")
     ),
     "deep sweeps, 1,000 chains": Case(pruned_sweeps, tuple(PRUNED_SIZES)),
-    "sweeps by blocks, 400-400-676": Case(_of("receptive_fields", "measure"), ("100 chains", "1,000 chains")),
+    "deep sweeps by blocks": Case(_of("receptive_fields", "measure"), ("100 chains", "1,000 chains")),
     "variance information 400-400-676": Case(variance, ("secateur",)),
     "eigenpairs, all, 13 x 70": Case(eigenpairs, ("secateur",)),
     "eigenpairs, ten, 400-400-676": Case(eigenpairs, ("secateur",)),

@@ -15,7 +15,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import figures
 import tables
 from cases import CASES
 
@@ -74,6 +73,8 @@ def main() -> None:
             for library in libraries:
                 rows.append(measure(case, library))
                 print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    import figures  # now, not before: a process starts with the memory of the one that starts it in its books
+
     rows.sort(key=lambda row: list(CASES).index(row["case"]))
     results = describe() | {"rows": rows}
     path.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
