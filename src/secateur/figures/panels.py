@@ -141,7 +141,7 @@ def plain_numbers(axis: Axis, scale: float = 1.0, unit: str = "") -> None:
     _give_range_when_empty(axis)
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{scale * value:.3g}{unit}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{scale * value:,.6g}{unit}"))
 
 
 def powers_of_ten(axis: Axis) -> None:
