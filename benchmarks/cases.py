@@ -145,7 +145,7 @@ def eigenpairs(case: str, library: str) -> dict[str, Any]:
     import scaling
 
     from secateur import fisher, sampling
-    from secateur.machine import Machine
+    from secateur.model.machine import Machine
 
     if "13 x 70" in case:
         machine = Machine.random((13, 70), jax.random.key(0), weight_scale=0.5)
@@ -171,7 +171,7 @@ def log_partitions(case: str, library: str) -> dict[str, Any]:
         run = partial(compute_partition_function, model, states)
         return {"seconds": median_seconds(run)[0], "log_z": float(run())}
     from secateur import likelihood
-    from secateur.machine import Machine
+    from secateur.model.machine import Machine
 
     run = partial(likelihood.log_partition, Machine([weights], [visible_bias, hidden_bias]))
     return {"seconds": median_seconds(run)[0], "log_z": run().estimate}

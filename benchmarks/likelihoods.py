@@ -18,12 +18,12 @@ import jax
 import numpy as np
 
 from secateur import likelihood, sampling
-from secateur.datasets import data_folder
-from secateur.datasets.mnist import find_file, parse_idx, unpack
-from secateur.files import save_machine
-from secateur.machine import Machine
+from secateur.data import data_folder
+from secateur.data.mnist import find_file, parse_idx, unpack
+from secateur.model.machine import Machine
+from secateur.model.trials import stack, unstack
+from secateur.storage.machines import save_machine
 from secateur.training import TrainingSettings, train
-from secateur.trials import stack, unstack
 
 MINUTES = 10.0
 PROBE_UPDATES = 4_800

@@ -10,7 +10,7 @@ import numpy as np
 from timing import Run
 
 if TYPE_CHECKING:
-    from secateur.machine import Precision
+    from secateur.model.machine import Precision
 
 
 def parameters(n_visible: int, n_hidden: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -43,7 +43,7 @@ def secateur(n_visible: int, n_hidden: int, n_chains: int, n_sweeps: int, precis
     import jax
 
     from secateur import sampling
-    from secateur.machine import Machine
+    from secateur.model.machine import Machine
 
     weights, visible_bias, hidden_bias = parameters(n_visible, n_hidden)
     machine = Machine([weights], [visible_bias, hidden_bias])
@@ -169,7 +169,7 @@ def epoch(peer: str) -> Run:
 def _epoch(peer: str) -> Run:
     import jax
 
-    from secateur.machine import Machine
+    from secateur.model.machine import Machine
     from secateur.training import TrainingSettings, train
 
     precision: Any = "bfloat16" if "bfloat16" in peer else "float32"

@@ -10,7 +10,7 @@ import scaling
 from timing import median_seconds
 
 from secateur import sampling
-from secateur.machine import Machine, States
+from secateur.model.machine import Machine, States
 
 SIDE, NEAR, ROWS = 20, 2, 4
 """Side of the image, reach of a receptive field of 5 x 5 to each side, image rows per block."""

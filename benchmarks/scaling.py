@@ -10,9 +10,9 @@ import peers
 from timing import Run, median_seconds
 
 from secateur import sampling
-from secateur.machine import Machine, receptive_field_masks
+from secateur.model.machine import Machine, receptive_field_masks
+from secateur.model.trials import stack
 from secateur.training import TrainingSettings, train
-from secateur.trials import stack
 
 TOP_UNITS_LEFT = (676, 507, 338, 169, 84, 42)
 

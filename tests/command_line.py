@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from secateur import cli
+from secateur.commands import app as cli
 
 
 def call(monkeypatch, capsys, *arguments):

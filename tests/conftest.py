@@ -17,7 +17,7 @@ from jaxtyping import install_import_hook
 # Shapes and types of every annotated function of the package are checked in tests; must come before its first import.
 install_import_hook("secateur", "runtime_types.checked")
 
-from secateur.machine import Machine  # noqa: E402
+from secateur.model.machine import Machine  # noqa: E402
 
 # The same examples in every run, and no limit of time that a busy computer would break.
 hypothesis.settings.register_profile("secateur", deadline=None, derandomize=True)

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from secateur import sampling
-from secateur.machine import Machine
+from secateur.model.machine import Machine
 from secateur.training import TrainingSettings, train
 
 jax.config.update("jax_disable_most_optimizations", True)

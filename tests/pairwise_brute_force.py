@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from secateur.pairwise import PairwiseModel
+from secateur.model.pairwise import PairwiseModel
 
 
 def small_model(n_units: int = 6, seed: int = 0) -> PairwiseModel:

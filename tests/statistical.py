@@ -12,8 +12,8 @@ import pytest
 from scipy import stats
 
 from secateur import sampling
-from secateur.machine import Machine
-from secateur.moments import N_GROUPS, Moments
+from secateur.model.machine import Machine
+from secateur.model.moments import N_GROUPS, Moments
 
 FALSE_ALARMS = 1e-6
 """Probability that any statistical test of the suite fails on right code, had the seeds not been fixed."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from secateur.machine import Machine
+from secateur.model.machine import Machine
 from secateur.pruning.unit_rules import UNIT_RULES
 from secateur.studies import StudyConfig, StudyFolder, load_config
 from secateur.studies.patches import ESTIMATES, N_DECILES, PAIRS, QUANTITIES

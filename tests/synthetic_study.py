@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from secateur.machine import Machine
+from secateur.model.machine import Machine
 from secateur.studies import StudyConfig, StudyFolder, load_config
 from secateur.studies.config import DigitsConfig
 from secateur.studies.schema import COMMON, DIGITS, STAGES, empty_results

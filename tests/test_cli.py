@@ -117,7 +117,7 @@ def test_help_is_light():
     code = """
 import sys
 sys.argv = ["secateur", "--help"]
-from secateur.cli import app
+from secateur.commands.app import app
 try:
     app()
 except SystemExit:

@@ -13,14 +13,15 @@ import pytest
 from brute_force import BruteForce
 from command_line import call, refused
 from conftest import small_machine
-from secateur import enumeration, fisher
-from secateur.cli_options import importance_from, in_words
-from secateur.diagnostics import MixingDiagnostics
-from secateur.files import load_lineage, load_machine, read_machine, save_machine
-from secateur.fisher_table import COLUMNS, fisher_table
-from secateur.machine import Machine
-from secateur.machine_summary import summary
+from secateur import fisher
+from secateur.commands.options import importance_from, in_words
+from secateur.commands.summary import summary
+from secateur.fisher.table import COLUMNS, fisher_table
+from secateur.model import enumeration
+from secateur.model.diagnostics import MixingDiagnostics
+from secateur.model.machine import Machine
 from secateur.pruning import ImportanceSampling, compact, prune, removed
+from secateur.storage.machines import load_lineage, load_machine, read_machine, save_machine
 
 ROWS = np.random.default_rng(0).integers(0, 2, (40, 4)).astype(np.uint8)
 FEW = ["--chains", 8, "--draws", 4, "--burn-in", 2]

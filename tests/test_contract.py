@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 
 from conftest import small_machine
-from secateur import enumeration, fisher, likelihood, mean_field, sampling
-from secateur.files import load_machine, save_machine
-from secateur.machine import Machine
-from secateur.moments import Moments
+from secateur import fisher, likelihood, sampling
+from secateur.model import enumeration, mean_field
+from secateur.model.machine import Machine
+from secateur.model.moments import Moments
+from secateur.model.trials import keys_for, n_trials, stack, unstack
 from secateur.pruning import RULES, criterion_names, importance, prune
+from secateur.storage.machines import load_machine, save_machine
 from secateur.training import TrainingSettings, gradients, pretrain, train
-from secateur.trials import keys_for, n_trials, stack, unstack
 
 ROWS = np.random.default_rng(0).integers(0, 2, (8, 4)).astype(np.float32)
 KEYS = jax.random.split(jax.random.key(5), 2)

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataset_files import TINY_BATCH, real_data, tiny_batch
-from secateur.datasets import cifar, data_folder, read_cifar10
+from secateur.data import cifar, data_folder, read_cifar10
 
 
 @pytest.fixture

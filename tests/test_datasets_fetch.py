@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 
 from dataset_files import TINY_BATCH, real_data, sha256, tar_gz, tiny_batch, tiny_mnist
-from secateur.datasets import check, cifar, data_folder, fetch, list_datasets, mnist, read_cifar10, read_mnist
+from secateur.data import check, cifar, data_folder, fetch, list_datasets, mnist, read_cifar10, read_mnist
 
-module = importlib.import_module("secateur.datasets.fetch")
+module = importlib.import_module("secateur.data.fetch")
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = mnist.PUBLISHED_SHA256
 BATCH_FILES = [f"cifar-10-batches-bin/{batch}.bin" for batch in cifar.BATCHES]
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataset_files import idx_bytes, real_data, sha256, tiny_mnist
-from secateur.datasets import LabelledImages, data_folder, mnist, read_mnist
+from secateur.data import LabelledImages, data_folder, mnist, read_mnist
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = mnist.PUBLISHED_SHA256
 

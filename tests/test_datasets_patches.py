@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dataset_files import real_data
-from secateur.datasets import (
+from secateur.data import (
     Cifar10,
     cifar_patches,
     circle_offsets,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.signal import lfilter
 
-from secateur.diagnostics import N_BATCHES, effective_sample_size, split_r_hat
+from secateur.model.diagnostics import N_BATCHES, effective_sample_size, split_r_hat
 from statistical import FALSE_ALARMS, N_TESTS
 
 

@@ -11,8 +11,8 @@ import pytest
 from scipy.special import logsumexp
 
 from brute_force import BruteForce
-from secateur import enumeration
-from secateur.machine import Machine, Parameters
+from secateur.model import enumeration
+from secateur.model.machine import Machine, Parameters
 
 ROWS = 7
 

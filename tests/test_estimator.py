@@ -19,9 +19,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from brute_force import BruteForce
-from secateur import enumeration, estimator, fisher, receptive_field_mask
+from secateur import estimator, fisher, receptive_field_mask
 from secateur.estimator import BoltzmannMachine
-from secateur.likelihood import LogPartition
+from secateur.likelihood.partition import LogPartition
+from secateur.model import enumeration
 from secateur.training import TrainingSettings
 from statistical import FAULTS, GROUPED, assert_within_errors, judged, with_twins
 

@@ -8,9 +8,10 @@ import pytest
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from secateur import evaluation, mean_field
-from secateur.evaluation import Classifier
-from secateur.trials import stack
+from secateur.model import mean_field
+from secateur.model.trials import stack
+from secateur.studies import evaluation
+from secateur.studies.evaluation import Classifier
 
 
 def test_the_classifier_reads_as_well_as_that_of_scikit_learn():

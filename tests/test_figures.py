@@ -9,7 +9,7 @@ from matplotlib.image import imread
 
 from secateur.figures import RULE_STYLES, curves, draw_all, images, rule_styles
 from secateur.figures.summary import mean_and_error
-from secateur.machine import Machine, receptive_field_masks
+from secateur.model.machine import Machine, receptive_field_masks
 from secateur.pruning import RULES
 from secateur.studies import StudyFolder
 from synthetic_study import KEPT, SHAPE, UNPRUNED_ERROR, synthetic_config, synthetic_results, write_study

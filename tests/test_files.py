@@ -15,9 +15,9 @@ from hypothesis.extra import numpy as hnp
 from safetensors.numpy import load, save, save_file
 
 from conftest import small_machine
-from secateur.array_files import checksum, write_atomically
-from secateur.files import load_lineage, load_machine, save_machine
-from secateur.machine import Machine
+from secateur.model.machine import Machine
+from secateur.storage.arrays import checksum, write_atomically
+from secateur.storage.machines import load_lineage, load_machine, save_machine
 
 finite = st.floats(-1e6, 1e6, width=32)
 lineages = st.dictionaries(st.text(), st.integers() | st.text() | st.none() | st.lists(st.floats(allow_nan=False)))

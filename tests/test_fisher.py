@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from brute_force import BruteForce
-from secateur import enumeration, fisher
-from secateur.machine import Machine
-from secateur.moments import Moments, Statistics
+from secateur import fisher
+from secateur.model import enumeration
+from secateur.model.machine import Machine
+from secateur.model.moments import Moments, Statistics
 from statistical import FAULTS, GROUPED, assert_within_errors, judged, sampled_moments, with_twins
 
 

@@ -14,9 +14,12 @@ from jax.flatten_util import ravel_pytree
 import secateur as sc
 from brute_force import BruteForce
 from conftest import LAYER_SIZES, small_machine
-from secateur import enumeration, fisher, fisher_matrix, sampling, total_covariance
-from secateur.fisher_matrix import JointFisherMatrix
-from secateur.machine import Machine, Parameters
+from secateur import fisher, sampling
+from secateur.fisher import full_matrix as fisher_matrix
+from secateur.fisher import total_covariance
+from secateur.fisher.full_matrix import JointFisherMatrix
+from secateur.model import enumeration
+from secateur.model.machine import Machine, Parameters
 from statistical import FAULTS, GROUPED, assert_within_errors, judged, with_twins
 
 N_ROWS = 8192

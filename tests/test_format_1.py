@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from secateur.files import read_machine
-from secateur.machine import receptive_field_mask
+from secateur.model.machine import receptive_field_mask
+from secateur.storage.machines import read_machine
 from secateur.studies import StudyFolder
 
 FOLDER = Path(__file__).parent / "data" / "format-1"

@@ -11,9 +11,9 @@ import pytest
 
 from brute_force import BruteForce
 from conftest import small_machine
-from secateur import enumeration, mean_field
-from secateur.machine import Machine, Parameters
-from secateur.moments import Statistics
+from secateur.model import enumeration, mean_field
+from secateur.model.machine import Machine, Parameters
+from secateur.model.moments import Statistics
 from secateur.training import History, TrainingSettings, gradients, pretrain, pretraining
 from statistical import FAULTS, assert_within_errors, judged, with_twins
 

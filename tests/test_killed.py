@@ -14,7 +14,7 @@ import xarray as xr
 
 from secateur.studies import StudyFolder
 
-SECATEUR = [sys.executable, "-c", "from secateur.cli import main; main()"]
+SECATEUR = [sys.executable, "-c", "from secateur.commands.app import main; main()"]
 
 
 @pytest.mark.slow

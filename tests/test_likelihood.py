@@ -12,8 +12,9 @@ import pytest
 
 from brute_force import BruteForce
 from conftest import small_machine
-from secateur import likelihood, mean_field
-from secateur.likelihood import LogPartition
+from secateur import likelihood
+from secateur.likelihood.partition import LogPartition
+from secateur.model import mean_field
 from statistical import FAULTS, assert_within_errors, judged, with_twins
 
 N_CHAINS = 256

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from brute_force import BruteForce
-from secateur.machine import Machine, receptive_field_mask
+from secateur.model.machine import Machine, receptive_field_mask
 
 
 def test_energy_of_every_joint_state(machine):
@@ -170,9 +170,8 @@ def test_importing_the_package_changes_nothing_global():
 import logging, warnings, jax, matplotlib
 before = dict(jax.config.values), list(warnings.filters), list(logging.root.handlers), dict(matplotlib.rcParams)
 import secateur as sc
-for name in ("diagnostics", "enumeration", "evaluation", "files", "fisher", "likelihood", "machine", "mean_field",
-             "moments", "pruning", "sampling", "training", "trials"):
-    __import__(f"secateur.{name}")
+for room in ("model", "storage", "sampling", "likelihood", "fisher", "training", "pruning", "data"):
+    __import__(f"secateur.{room}")
 after = dict(jax.config.values), list(warnings.filters), list(logging.root.handlers), dict(matplotlib.rcParams)
 assert [w for w in after[1] if "secateur" in str(w)] == []
 assert (before[0], before[2], before[3]) == (after[0], after[2], after[3])

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 import secateur as sc
 from pairwise_brute_force import PAIRWISE_FAULTS, PairwiseBruteForce, small_model, with_pairwise_twins
 from secateur import pairwise
-from secateur.pairwise import PairwiseModel, fitting
-from secateur.pairwise.fisher import PairwiseLayout
+from secateur.fisher import pairwise as pairwise_fisher
+from secateur.fisher.pairwise import PairwiseLayout
+from secateur.pairwise import PairwiseModel
+from secateur.training import pairwise as fitting
 from statistical import GROUPED, assert_within_errors, judged
 
 KEY = jax.random.key(0)
@@ -159,7 +161,7 @@ def test_fisher_matrix_from_states(model, exact, fault):
 
 def test_chunks_of_rows_give_the_same_matrix(model, words, monkeypatch):
     whole = pairwise.matrix(model, words).dense()
-    monkeypatch.setattr(pairwise.fisher, "_CHUNK_ENTRIES", 21 * 999)
+    monkeypatch.setattr(pairwise_fisher, "_CHUNK_ENTRIES", 21 * 999)
     np.testing.assert_allclose(pairwise.matrix(model, words).dense(), whole, atol=1e-6)
 
 

@@ -5,9 +5,10 @@ import pytest
 from matplotlib.image import imread
 
 from pages import OWN_RULE, SCRIPT, Page, plain
-from secateur import enumeration, fisher
+from secateur import fisher
 from secateur.figures import curves, draw_all, fisher_maps, images, likelihoods, synapse_fate
 from secateur.figures.style import RC
+from secateur.model import enumeration
 from secateur.pruning import RULES
 from secateur.report import write_report
 from secateur.report.patches_findings import expectations, headlines, least_loss

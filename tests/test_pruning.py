@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from brute_force import BruteForce
-from secateur import enumeration, fisher, pruning, sampling
-from secateur.machine import Machine
-from secateur.moments import Moments, Statistics
+from secateur import fisher, pruning, sampling
+from secateur.model import enumeration
+from secateur.model.machine import Machine
+from secateur.model.moments import Moments, Statistics
 from secateur.pruning import RULES, ImportanceSampling, Synapses, compact, importance, prune, prune_and_retrain
 from secateur.training import TrainingSettings
 

@@ -11,8 +11,8 @@ import pytest
 from jax.extend.random import threefry2x32_p
 from scipy import stats
 
-from secateur import units
-from secateur.randomness import threefry, uniforms
+from secateur.model import units
+from secateur.model.randomness import threefry, uniforms
 from statistical import assert_within_errors, quantile
 
 SHAPE = (1024, 256)

@@ -16,10 +16,10 @@ import xarray as xr
 import secateur as sc
 from command_line import call, refused
 from pages import SCRIPT, Page
-from secateur import cli
+from secateur.commands import app as cli
 from secateur.figures.recordings import FIGURES, draw_recording
+from secateur.reading.words import Words, is_words_file
 from secateur.recordings.folder import RecordingFolder, fit_recording
-from secateur.recordings.words import is_words_file
 
 OPTIONS = ["--hidden", "3", "--epochs", "4", "--folds", "3", "--seed", "5"]
 
@@ -32,7 +32,7 @@ def _words_file(path, n_units=4, n_bins=600):
     names = [SCRIPT, *(f"u{i}" for i in range(1, n_units))]
     words = sc.words(states, 0.02, orientation="bins x units")
     split = np.arange(n_bins) * 6 // n_bins
-    sc.recordings.words.Words(states, tuple(names), words.bin_starts, split, 0.02, words.notes).save(path)
+    Words(states, tuple(names), words.bin_starts, split, 0.02, words.notes).save(path)
     return path
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from secateur.recordings.words import words
+from secateur.reading.words import words
 
 TIMES = {"a": [0.05, 0.25, 0.95], "b": [0.15, 0.55]}
 EXPECTED = np.zeros((10, 2), np.uint8)

@@ -5,7 +5,7 @@ import datetime
 import numpy as np
 import pytest
 
-from secateur.recordings.words import words
+from secateur.reading.words import words
 from test_recording_objects import EXPECTED, RANGES, TIMES, check
 
 pytestmark = [pytest.mark.recordings, pytest.mark.filterwarnings("default")]

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from brute_force import BruteForce
 from conftest import small_machine
 from pairwise_brute_force import PairwiseBruteForce, small_model
-from secateur.pairwise import PairwiseModel
+from secateur.model.pairwise import PairwiseModel
 from secateur.recordings import measures
 from statistical import GROUPED, assert_within_errors, judged
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from secateur.recordings.words import words
+from secateur.reading.words import words
 
 TIMES = [[10.05, 10.25, 16.05], [10.15, 16.15]]
 RANGES = np.array([[10.0, 10.5], [16.0, 16.3]])

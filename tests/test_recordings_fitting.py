@@ -8,8 +8,8 @@ import pytest
 
 from pairwise_brute_force import PairwiseBruteForce, small_model
 from secateur import likelihood, pairwise
-from secateur.likelihood import LogPartition
-from secateur.machine import Machine
+from secateur.likelihood.partition import LogPartition
+from secateur.model.machine import Machine
 from secateur.recordings import choose_n_hidden, compare, default_settings, fit_machine, fitting
 from secateur.training import TrainingSettings
 

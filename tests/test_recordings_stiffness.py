@@ -16,8 +16,8 @@ from brute_force import BruteForce
 from conftest import small_machine
 from pairwise_brute_force import PAIRWISE_FAULTS, PairwiseBruteForce, small_model, with_pairwise_twins
 from secateur import fisher, pairwise
-from secateur.machine import Machine
-from secateur.pairwise import PairwiseModel
+from secateur.model.machine import Machine
+from secateur.model.pairwise import PairwiseModel
 from secateur.recordings import parameters as parameters_module
 from secateur.recordings import ranking_stability, stiffness
 from secateur.recordings.parameters import group_sums, parameter_list, unit_means

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from secateur.machine import Machine
+from secateur.model.machine import Machine
+from secateur.model.trials import stack, unstack
 from secateur.pruning import (
     compact,
     living_units,
@@ -19,7 +20,6 @@ from secateur.pruning import (
     shrink,
     silent_visible_units,
 )
-from secateur.trials import stack, unstack
 
 KEYS = [jax.random.key(seed) for seed in range(4)]
 

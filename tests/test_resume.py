@@ -19,7 +19,7 @@ import xarray as xr
 import secateur as sc
 from command_line import call
 from conftest import small_machine
-from secateur import array_files
+from secateur.storage import arrays as array_files
 from secateur.studies import StudyFolder, load_config
 from secateur.studies.progress import Silent
 from secateur.training import TrainingCheckpoint, TrainingSettings, train

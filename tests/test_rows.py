@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from secateur import rows
-from secateur.rows import read_rows
+from secateur.data import rows
+from secateur.data.rows import read_rows
 
 TABLE = np.array([[0, 1, 1], [1, 0, 0]])
 TABLES = hnp.arrays(

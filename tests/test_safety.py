@@ -26,18 +26,18 @@ import secateur
 from dataset_files import tiny_batch
 from fuzz_kinds import IMAGES, Kind, kinds
 from pages import Page
-from secateur import limits
-from secateur.datasets import cifar, mnist, read_cifar10, read_mnist
+from secateur.data import cifar, mnist, read_cifar10, read_mnist
+from secateur.data.rows import read_rows
 from secateur.figures.style import RC
-from secateur.files import load_machine
 from secateur.pruning import RULES
-from secateur.recordings.words import load_words, words
+from secateur.reading.words import load_words, words
 from secateur.report import write_report
-from secateur.rows import read_rows
+from secateur.storage import limits
+from secateur.storage.machines import load_machine
 from secateur.studies import StudyFolder, load_config
 from synthetic_study import synthetic_config, synthetic_results, write_study
 
-fetch = importlib.import_module("secateur.datasets.fetch")
+fetch = importlib.import_module("secateur.data.fetch")
 SOURCES = sorted(Path(secateur.__file__).parent.rglob("*.py"))
 CASES = 60
 NAMES = (

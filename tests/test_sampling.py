@@ -10,8 +10,9 @@ from scipy import stats
 
 from brute_force import BruteForce
 from secateur import sampling
-from secateur.machine import Machine
-from secateur.moments import Moments, Statistics
+from secateur.model.machine import Machine
+from secateur.model.moments import Moments, Statistics
+from secateur.sampling import block_gibbs
 from statistical import (
     FALSE_ALARMS,
     FAULTS,
@@ -193,7 +194,7 @@ def test_memory_does_not_grow_with_the_number_of_states(dbm):
     states = sampling.random_states(dbm, key, 100)
     needed = {}
     for n_draws in (100, 1000):
-        program = sampling._moments.lower(dbm, states, key, n_draws, 1, 0).compile()
+        program = block_gibbs._moments.lower(dbm, states, key, n_draws, 1, 0).compile()
         analysis = program.memory_analysis()
         assert analysis is not None
         needed[n_draws] = analysis.temp_size_in_bytes

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 import secateur as sc
-from secateur.datasets import handwritten_digits
+from secateur.data import handwritten_digits
 from secateur.pruning import criteria, number_to_remove
 from secateur.studies import StudyFolder, digits, load_config
 from secateur.studies.progress import Silent

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 
 from brute_force import BruteForce
 from conftest import small_machine
-from secateur import enumeration, likelihood
-from secateur.machine import Machine, Parameters
+from secateur import likelihood
+from secateur.model import enumeration
+from secateur.model.machine import Machine, Parameters
 from secateur.training import TrainingDiverged, TrainingSettings, train
 from secateur.training.history import measure
 

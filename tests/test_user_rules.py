@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from secateur import enumeration
+from secateur.model import enumeration
 from secateur.pruning import check_criterion, criterion_names, importance, prune, register, rule_named
 from secateur.pruning.criteria import RULES
 from secateur.studies import load_config

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import secateur as sc
-from secateur.recordings import binning
-from secateur.recordings.words import Words, load_words, words
+from secateur.reading import binning
+from secateur.reading.words import Words, load_words, words
 
 UNCHECKED: dict[str, Any] = {"check_rates": False}
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from secateur.recordings.words import load_words
+from secateur.reading.words import load_words
 from test_cli import call
 
 

@@ -24,13 +24,13 @@ from safetensors.numpy import load, save
 from fuzz_mutations import DEEP, WEIRD, forged, gzip_bomb, spoiled, to_json
 from fuzz_npz import forged_npy, forged_npz
 from fuzz_results import forged_results
-from secateur import limits
-from secateur.array_files import checksum
-from secateur.datasets import cifar, mnist
-from secateur.files import read_machine, save_machine
-from secateur.machine import Machine
-from secateur.recordings.words import is_words_file, load_words, words
-from secateur.rows import read_rows
+from secateur.data import cifar, mnist
+from secateur.data.rows import read_rows
+from secateur.model.machine import Machine
+from secateur.reading.words import is_words_file, load_words, words
+from secateur.storage import limits
+from secateur.storage.arrays import checksum
+from secateur.storage.machines import read_machine, save_machine
 from secateur.studies import StudyFolder, load_config
 from secateur.studies.record import Record, peek
 from secateur.studies.schema import COMMON, STAGES, empty_results
@@ -223,7 +223,7 @@ def _read_batch(path: Path) -> None:
 
 
 def _read_archive(path: Path) -> None:
-    fetch = importlib.import_module("secateur.datasets.fetch")  # the package has a function of this name
+    fetch = importlib.import_module("secateur.data.fetch")  # the package has a function of this name
     dataset, out = fetch.DATASETS["cifar-10"], path.parent / "out"
     out.mkdir()
     try:

@@ -13,7 +13,7 @@ from itertools import count
 import jax
 import jax.numpy as jnp
 
-from secateur.randomness import threefry
+from secateur.model.randomness import threefry
 
 SHAPE = (1_000, 784)
 ARRAYS_PER_CALL = 20
@@ -21,7 +21,7 @@ ARRAYS_PER_CALL = 20
 
 @jax.jit
 def bits(keys: jax.Array) -> jax.Array:
-    """The words behind :func:`secateur.randomness.uniforms` for every key."""
+    """The words behind :func:`secateur.model.randomness.uniforms` for every key."""
     rows, columns = (jax.lax.broadcasted_iota(jnp.uint32, SHAPE, axis) for axis in (0, 1))
     return jax.vmap(lambda key: threefry(jax.random.key_data(key), rows, columns))(keys)
 

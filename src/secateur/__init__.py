@@ -11,39 +11,26 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from secateur import (
-        datasets,
-        evaluation,
-        files,
-        fisher,
-        likelihood,
-        pairwise,
-        pruning,
-        recordings,
-        sampling,
-        studies,
-        training,
-    )
+    from secateur import data, fisher, likelihood, model, pairwise, pruning, recordings, sampling, studies, training
     from secateur.estimator import BoltzmannMachine
-    from secateur.files import load_machine, save_machine
-    from secateur.machine import Machine, receptive_field_mask
-    from secateur.recordings.words import load_words, words
+    from secateur.model.machine import Machine, receptive_field_mask
+    from secateur.reading.words import load_words, words
+    from secateur.storage.machines import load_machine, save_machine
 
 _ATTRIBUTES = {
     "BoltzmannMachine": "secateur.estimator",
-    "Machine": "secateur.machine",
-    "load_machine": "secateur.files",
-    "load_words": "secateur.recordings.words",
-    "receptive_field_mask": "secateur.machine",
-    "save_machine": "secateur.files",
-    "words": "secateur.recordings.words",
+    "Machine": "secateur.model.machine",
+    "load_machine": "secateur.storage.machines",
+    "load_words": "secateur.reading.words",
+    "receptive_field_mask": "secateur.model.machine",
+    "save_machine": "secateur.storage.machines",
+    "words": "secateur.reading.words",
 }
 _MODULES = (
-    "datasets",
-    "evaluation",
-    "files",
+    "data",
     "fisher",
     "likelihood",
+    "model",
     "pairwise",
     "pruning",
     "recordings",
@@ -55,13 +42,12 @@ _MODULES = (
 __all__ = [
     "BoltzmannMachine",
     "Machine",
-    "datasets",
-    "evaluation",
-    "files",
+    "data",
     "fisher",
     "likelihood",
     "load_machine",
     "load_words",
+    "model",
     "pairwise",
     "pruning",
     "receptive_field_mask",

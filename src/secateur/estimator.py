@@ -18,14 +18,15 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from secateur import enumeration, likelihood, mean_field, pruning, sampling, training
-from secateur.fisher import FisherInformation, Source, heuristic, variance
-from secateur.likelihood import TRUSTED_SAMPLE_SIZE
-from secateur.machine import Machine, receptive_field_masks
+from secateur import likelihood, pruning, sampling, training
+from secateur.fisher.diagonal import FisherInformation, Source, heuristic, variance
+from secateur.likelihood.partition import TRUSTED_SAMPLE_SIZE
+from secateur.model import enumeration, mean_field
+from secateur.model.machine import Machine, receptive_field_masks
+from secateur.model.randomness import child_key
 from secateur.pruning import ImportanceSampling, Rule
 from secateur.pruning.prune import Fraction
 from secateur.pruning.removal import Zeros
-from secateur.randomness import child_key
 
 _DEFAULTS = training.TrainingSettings()
 

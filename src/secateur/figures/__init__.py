@@ -10,10 +10,10 @@ from typing import NamedTuple
 import xarray as xr
 from matplotlib import style as matplotlib_style
 
-from secateur.array_files import write_atomically
 from secateur.figures import activity, costs, curves, fisher_maps, generation, images, likelihoods, synapse_fate
 from secateur.figures.panels import Drawing
 from secateur.figures.style import RC, RULE_STYLES, RuleStyle, rule_styles
+from secateur.storage.arrays import write_atomically
 from secateur.studies.store import StudyFolder
 
 __all__ = ["RULE_STYLES", "Caption", "RuleStyle", "draw_all", "rule_styles", "save"]

@@ -17,7 +17,7 @@ from secateur.figures.panels import Drawing, powers_of_ten, say_when_empty
 from secateur.figures.style import REFERENCE_COLOUR, WIDTH
 from secateur.figures.summary import mean_and_error
 from secateur.figures.tiles import COLOUR_BAR, MARGIN, axes_at, colour_bar
-from secateur.machine import Parameters
+from secateur.model.machine import Parameters
 from secateur.studies.store import StudyFolder
 
 _DECADES = 5

@@ -28,7 +28,7 @@ from secateur.figures.tiles import (
     pixel_grid,
     stacked_tiles,
 )
-from secateur.machine import Machine
+from secateur.model.machine import Machine
 from secateur.studies.store import StudyFolder
 
 _UNPRUNED = RuleStyle("unpruned", "#222222", "o")

@@ -10,12 +10,12 @@ equation 1). Functions have the names they have for layered machines: sampling a
 likelihood as in :mod:`secateur.likelihood`, Fisher information as in :mod:`secateur.fisher`.
 """
 
-from secateur.pairwise.enumeration import moments
-from secateur.pairwise.fisher import matrix, variance
-from secateur.pairwise.fitting import FitSummary, fit, independent
-from secateur.pairwise.likelihood import log_partition, log_probability
-from secateur.pairwise.model import PairwiseModel
-from secateur.pairwise.sampling import gibbs, random_states, sample
+from secateur.fisher.pairwise import matrix, variance
+from secateur.likelihood.pairwise import log_partition, log_probability
+from secateur.model.pairwise import PairwiseModel
+from secateur.model.pairwise_enumeration import moments
+from secateur.sampling.pairwise import gibbs, random_states, sample
+from secateur.training.pairwise import FitSummary, fit, independent
 
 __all__ = [
     "FitSummary",

@@ -17,11 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
-from secateur import fisher, units
-from secateur.arrays import AnyArray
-from secateur.fisher import Source
-from secateur.machine import Machine
-from secateur.moments import Moments
+from secateur import fisher
+from secateur.fisher.diagonal import Source
+from secateur.model import units
+from secateur.model.arrays import AnyArray
+from secateur.model.machine import Machine
+from secateur.model.moments import Moments
 from secateur.pruning import user_rules
 from secateur.pruning.unit_rules import UNIT_RULES
 

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from secateur.fisher import Source
-from secateur.machine import Machine
+from secateur.fisher.diagonal import Source
+from secateur.model.machine import Machine
 from secateur.pruning.criteria import Rule, importance
 from secateur.pruning.removal import Zeros, compact, remove_dead_units, remove_lowest
 from secateur.pruning.unit_rules import UNIT_RULES, remove_lowest_units

@@ -10,9 +10,9 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int, PRNGKeyArray
 
-from secateur.arrays import AnyArray
-from secateur.machine import Machine
-from secateur.trials import n_trials, stack, unstack
+from secateur.model.arrays import AnyArray
+from secateur.model.machine import Machine
+from secateur.model.trials import n_trials, stack, unstack
 
 Zeros = Literal["all", "fraction"]
 """Zero rule: where more synapses than the fraction have zero importance, remove all of them, or a random choice of

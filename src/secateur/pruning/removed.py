@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from secateur.machine import Machine
+from secateur.model.machine import Machine
 from secateur.pruning.removal import living_units, silent_visible_units
 
 

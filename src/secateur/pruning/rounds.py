@@ -14,18 +14,20 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from secateur import enumeration, limits, sampling
-from secateur.arrays import AnyArray, Keys
-from secateur.fisher import Source
-from secateur.machine import Machine, States
-from secateur.moments import Moments
+from secateur import sampling
+from secateur.fisher.diagonal import Source
+from secateur.model import enumeration
+from secateur.model.arrays import AnyArray, Keys
+from secateur.model.machine import Machine, States
+from secateur.model.moments import Moments
+from secateur.model.randomness import child_key
+from secateur.model.trials import keys_for, n_trials, over_trials, unstack
 from secateur.pruning.criteria import WHOLE_MACHINE_RULES, Rule
 from secateur.pruning.prune import Fraction, pruned_masks
 from secateur.pruning.removal import Zeros, shrink
-from secateur.randomness import child_key
+from secateur.storage import limits
 from secateur.training import TrainingCheckpoint, TrainingSettings, train
 from secateur.training.checkpoint import TrainingPart
-from secateur.trials import keys_for, n_trials, over_trials, unstack
 
 
 class ImportanceSampling(BaseModel):

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Bool, Float, PRNGKeyArray
 
 from secateur import fisher
-from secateur.fisher import Source
-from secateur.machine import Machine
+from secateur.fisher.diagonal import Source
+from secateur.model.machine import Machine
 from secateur.pruning.removal import living_units, number_to_remove
 
 UnitScores = tuple[Float[np.ndarray, " _units"], ...]

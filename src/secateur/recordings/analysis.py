@@ -14,18 +14,18 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import PRNGKeyArray
 
-from secateur import mean_field
-from secateur.fisher_matrix import Of
-from secateur.machine import Machine
-from secateur.pairwise.model import PairwiseModel
-from secateur.randomness import child_key
+from secateur.fisher.full_matrix import Of
+from secateur.model import mean_field
+from secateur.model.machine import Machine
+from secateur.model.pairwise import PairwiseModel
+from secateur.model.randomness import child_key
+from secateur.reading.words import Words
 from secateur.recordings import measures
 from secateur.recordings.fitting import N_HIDDEN, Comparison, Model, choose_n_hidden, compare
 from secateur.recordings.folds import blocks, folds
 from secateur.recordings.parameters import Convention
 from secateur.recordings.stability import RankingStability, ranking_stability
 from secateur.recordings.stiffness import Stiffness, stiffness
-from secateur.recordings.words import Words
 from secateur.training import TrainingSettings
 
 TEMPERATURES = np.round(np.linspace(0.5, 2.0, 13), 3)

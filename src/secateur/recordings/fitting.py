@@ -14,12 +14,13 @@ import pandas as pd
 from jaxtyping import Float, PRNGKeyArray
 from scipy.special import logit
 
-from secateur import enumeration, likelihood, pairwise
-from secateur.arrays import AnyArray
-from secateur.likelihood import TRUSTED_SAMPLE_SIZE, LogPartition
-from secateur.machine import Machine
-from secateur.pairwise.model import PairwiseModel, check_states
-from secateur.randomness import child_key
+from secateur import likelihood, pairwise
+from secateur.likelihood.partition import TRUSTED_SAMPLE_SIZE, LogPartition
+from secateur.model import enumeration
+from secateur.model.arrays import AnyArray
+from secateur.model.machine import Machine
+from secateur.model.pairwise import PairwiseModel, check_states
+from secateur.model.randomness import child_key
 from secateur.recordings.folds import Folds, folds
 from secateur.training import TrainingSettings, pretrain, train
 

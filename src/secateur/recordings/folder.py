@@ -17,13 +17,13 @@ import jax
 import tomli_w
 import xarray as xr
 
-from secateur.array_files import write_atomically
-from secateur.files import save_machine
-from secateur.fisher_matrix import Of
+from secateur.fisher.full_matrix import Of
+from secateur.reading.words import load_words
 from secateur.recordings.analysis import Analysis, analyse
 from secateur.recordings.parameters import Convention
-from secateur.recordings.words import load_words
-from secateur.result_files import read_results
+from secateur.storage.arrays import write_atomically
+from secateur.storage.machines import save_machine
+from secateur.storage.results import read_results
 from secateur.studies.progress import Progress, Silent, Stopwatch
 from secateur.studies.store import describe_versions, read_provenance
 from secateur.training import TrainingSettings
@@ -98,7 +98,7 @@ def fit_recording(
     Parameters
     ----------
     source
-        Words file (:meth:`secateur.recordings.words.Words.save`).
+        Words file (:meth:`secateur.reading.words.Words.save`).
     out
         Folder to make.
     seed

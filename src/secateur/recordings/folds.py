@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Int, PRNGKeyArray
 
-from secateur.arrays import AnyArray
+from secateur.model.arrays import AnyArray
 
 MIN_BLOCK_SECONDS = 1.0
 """Shortest block cut from a recording of one epoch."""

@@ -9,11 +9,11 @@ import numpy as np
 from jaxtyping import Float, Int, PRNGKeyArray
 
 from secateur import pairwise, sampling
-from secateur.arrays import AnyArray
-from secateur.machine import Machine, Parameters
-from secateur.moments import N_GROUPS
-from secateur.pairwise.model import PairwiseModel
-from secateur.randomness import child_key
+from secateur.model.arrays import AnyArray
+from secateur.model.machine import Machine, Parameters
+from secateur.model.moments import N_GROUPS
+from secateur.model.pairwise import PairwiseModel
+from secateur.model.randomness import child_key
 from secateur.recordings.fitting import Model
 
 N_CHAINS = 1024

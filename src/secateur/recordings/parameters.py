@@ -23,12 +23,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 from scipy import sparse
 
-from secateur import mean_field
-from secateur.fisher_matrix import Of
-from secateur.machine import Machine, Parameters
-from secateur.pairwise.fisher import PairwiseLayout
-from secateur.pairwise.model import PairwiseModel
-from secateur.total_covariance import Layout
+from secateur.fisher.full_matrix import Of
+from secateur.fisher.pairwise import PairwiseLayout
+from secateur.fisher.total_covariance import Layout
+from secateur.model import mean_field
+from secateur.model.machine import Machine, Parameters
+from secateur.model.pairwise import PairwiseModel
 
 Convention = Literal["0/1", "+-1", "theta-scaled"]
 """Whose parameters: of 0/1 states, of +-1 states, or relative changes of the parameters of 0/1 states."""

@@ -11,9 +11,9 @@ import pandas as pd
 from jaxtyping import PRNGKeyArray
 from scipy.stats import spearmanr
 
-from secateur.arrays import AnyArray
-from secateur.fisher_matrix import Of
-from secateur.randomness import child_key
+from secateur.fisher.full_matrix import Of
+from secateur.model.arrays import AnyArray
+from secateur.model.randomness import child_key
 from secateur.recordings.fitting import Model, check_words
 from secateur.recordings.folds import blocks
 from secateur.recordings.parameters import Convention, ParameterList, group_sums, parameter_list, unit_means

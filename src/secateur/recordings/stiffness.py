@@ -24,14 +24,15 @@ import pandas as pd
 from jaxtyping import Float, PRNGKeyArray
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from secateur import enumeration, fisher_matrix, pairwise, sampling
-from secateur.array_files import write_atomically
-from secateur.arrays import AnyArray
-from secateur.fisher_matrix import FisherMatrix, Of
-from secateur.machine import Machine
-from secateur.moments import N_GROUPS
-from secateur.pairwise.model import PairwiseModel
-from secateur.randomness import child_key
+from secateur import pairwise, sampling
+from secateur.fisher import full_matrix as fisher_matrix
+from secateur.fisher.full_matrix import FisherMatrix, Of
+from secateur.model import enumeration
+from secateur.model.arrays import AnyArray
+from secateur.model.machine import Machine
+from secateur.model.moments import N_GROUPS
+from secateur.model.pairwise import PairwiseModel
+from secateur.model.randomness import child_key
 from secateur.recordings.fitting import Model, check_words
 from secateur.recordings.folds import blocks
 from secateur.recordings.parameters import (
@@ -43,6 +44,7 @@ from secateur.recordings.parameters import (
     parameter_list,
     unit_means,
 )
+from secateur.storage.arrays import write_atomically
 
 Source = Literal["model", "data"]
 

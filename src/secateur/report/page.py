@@ -12,13 +12,13 @@ import jinja2
 import numpy as np
 import xarray as xr
 
-from secateur.array_files import write_atomically
 from secateur.figures import RULE_STYLES, draw_all, rule_styles
 from secateur.figures.summary import has_error_bars
 from secateur.pruning import ImportanceSampling
 from secateur.report.digits import digits_content
 from secateur.report.patches import patches_content
 from secateur.report.wording import share
+from secateur.storage.arrays import write_atomically
 from secateur.studies.config import DigitsConfig, PatchesConfig, StudyConfig
 from secateur.studies.sessions import mixed_versions
 from secateur.studies.store import StudyFolder

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from secateur.array_files import write_atomically
 from secateur.figures.recordings import draw_recording
 from secateur.report.page import embedded, environment, finished
+from secateur.storage.arrays import write_atomically
 
 GROUPS = {
     "predict": (

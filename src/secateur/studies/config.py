@@ -11,11 +11,11 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from secateur import limits
 from secateur.pruning import ImportanceSampling, check_criterion
 from secateur.pruning.criteria import NAME
 from secateur.pruning.prune import check_fraction
 from secateur.pruning.removal import Zeros
+from secateur.storage import limits
 from secateur.training import TrainingSettings
 
 

@@ -11,17 +11,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from secateur import evaluation, likelihood, sampling, units
-from secateur.arrays import Keys
-from secateur.datasets import LabelledImages, data_folder, handwritten_digits, read_mnist
-from secateur.machine import Machine, States, receptive_field_masks
-from secateur.moments import Moments
-from secateur.randomness import child_key
+from secateur import likelihood, sampling
+from secateur.data import LabelledImages, data_folder, handwritten_digits, read_mnist
+from secateur.model import units
+from secateur.model.arrays import Keys
+from secateur.model.machine import Machine, States, receptive_field_masks
+from secateur.model.moments import Moments
+from secateur.model.randomness import child_key
+from secateur.model.trials import over_trials, stack
+from secateur.studies import evaluation
 from secateur.studies.config import DigitsConfig, DigitsEvaluation
 from secateur.studies.schema import DIGITS, Variable
 from secateur.studies.study import Measured, checksum_of
 from secateur.training import TrainingCheckpoint, pretrain, train
-from secateur.trials import over_trials, stack
 
 REFERENCES = ("test digits", "random patterns")
 

@@ -11,17 +11,18 @@ import numpy as np
 from jaxtyping import Float
 from scipy.stats import spearmanr
 
-from secateur import enumeration, fisher, units
-from secateur.arrays import Keys
-from secateur.datasets import Patches, cifar_patches, data_folder, photograph_patches, read_cifar10
-from secateur.machine import Machine
-from secateur.moments import Moments
-from secateur.randomness import child_key
+from secateur import fisher
+from secateur.data import Patches, cifar_patches, data_folder, photograph_patches, read_cifar10
+from secateur.model import enumeration, units
+from secateur.model.arrays import Keys
+from secateur.model.machine import Machine
+from secateur.model.moments import Moments
+from secateur.model.randomness import child_key
+from secateur.model.trials import stack, unstack
 from secateur.studies.config import PatchesConfig
 from secateur.studies.schema import PATCHES, Variable
 from secateur.studies.study import Measured, checksum_of
 from secateur.training import TrainingCheckpoint, train
-from secateur.trials import stack, unstack
 
 ESTIMATES = ("exact", "sampled")
 PAIRS = ("heuristic-variance", "variance-eigenvector", "heuristic-eigenvector")

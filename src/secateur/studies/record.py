@@ -11,9 +11,9 @@ import jax
 import numpy as np
 import xarray as xr
 
-from secateur.array_files import Arrays, read_arrays, write_arrays
-from secateur.limits import MAX_ROUNDS
-from secateur.machine import Machine
+from secateur.model.machine import Machine
+from secateur.storage.arrays import Arrays, read_arrays, write_arrays
+from secateur.storage.limits import MAX_ROUNDS
 
 FORMAT = "secateur-task"
 FORMAT_VERSION = 1

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from secateur.machine import Machine
-from secateur.moments import Moments
+from secateur.model.machine import Machine
+from secateur.model.moments import Moments
+from secateur.model.trials import unstack
 from secateur.pruning import living_units, silent_visible_units
 from secateur.pruning.unit_rules import least_fi_units
 from secateur.studies.config import StudyConfig
 from secateur.studies.schema import COMMON, STAGES, empty_results
 from secateur.studies.study import Measured, Study
-from secateur.trials import unstack
 
 _BYTES = 4  # of a float32 parameter
 

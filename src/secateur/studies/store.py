@@ -18,11 +18,11 @@ import xarray as xr
 from filelock import FileLock, Timeout
 
 from secateur import __version__
-from secateur.array_files import write_atomically
-from secateur.files import load_machine, save_machine
-from secateur.limits import MAX_PROVENANCE_BYTES
-from secateur.machine import Machine
-from secateur.result_files import read_results
+from secateur.model.machine import Machine
+from secateur.storage.arrays import write_atomically
+from secateur.storage.limits import MAX_PROVENANCE_BYTES
+from secateur.storage.machines import load_machine, save_machine
+from secateur.storage.results import read_results
 from secateur.studies.config import StudyConfig, load_config
 
 UNPRUNED = "unpruned"

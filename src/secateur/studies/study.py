@@ -9,9 +9,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Array
 
-from secateur.arrays import Keys
-from secateur.machine import Machine
-from secateur.moments import Moments
+from secateur.model.arrays import Keys
+from secateur.model.machine import Machine
+from secateur.model.moments import Moments
 from secateur.studies.schema import Variable
 from secateur.training import TrainingCheckpoint
 

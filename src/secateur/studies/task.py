@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 import xarray as xr
 
-from secateur.machine import Machine
+from secateur.model.machine import Machine
+from secateur.model.randomness import child_key
+from secateur.model.trials import unstack
 from secateur.pruning import compact, model_moments, prune_and_retrain
-from secateur.randomness import child_key
 from secateur.studies.config import StudyConfig
 from secateur.studies.progress import Progress, Stopwatch
 from secateur.studies.record import Record
@@ -17,7 +18,6 @@ from secateur.studies.schema import STAGES
 from secateur.studies.store import StudyFolder
 from secateur.studies.study import Study
 from secateur.training import TrainingCheckpoint
-from secateur.trials import unstack
 
 
 class Task(NamedTuple):

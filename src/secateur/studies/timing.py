@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from secateur import sampling
-from secateur.machine import Machine
+from secateur.model.machine import Machine
 from secateur.studies.config import StudyConfig
 from secateur.studies.store import StudyFolder
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from secateur.array_files import Arrays, read_arrays, write_arrays
-from secateur.limits import MAX_EPOCHS
+from secateur.storage.arrays import Arrays, read_arrays, write_arrays
+from secateur.storage.limits import MAX_EPOCHS
 
 FORMAT = "secateur-training"
 FORMAT_VERSION = 1

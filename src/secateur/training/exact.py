@@ -11,11 +11,11 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from secateur import enumeration
-from secateur.arrays import AnyArray
-from secateur.machine import Machine, Parameters
+from secateur.model import enumeration
+from secateur.model.arrays import AnyArray
+from secateur.model.machine import Machine, Parameters
+from secateur.model.trials import over_trials
 from secateur.training.checkpoint import Reached, TrainingPart
-from secateur.trials import over_trials
 
 _ITERATIONS_PER_CALL = 25
 

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from secateur import mean_field, units
-from secateur.arrays import AnyArray
-from secateur.machine import Machine, Parameters, States
-from secateur.moments import Statistics, mean_statistics
-from secateur.sampling import sweeps
+from secateur.model import mean_field, units
+from secateur.model.arrays import AnyArray
+from secateur.model.machine import Machine, Parameters, States
+from secateur.model.moments import Statistics, mean_statistics
+from secateur.sampling.block_gibbs import sweeps
 
 
 def contrastive_divergence(

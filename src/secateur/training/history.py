@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from secateur import mean_field, units
-from secateur.arrays import AnyArray
-from secateur.likelihood import free_energy, pseudo_likelihood
-from secateur.machine import Machine
+from secateur.likelihood.partition import free_energy, pseudo_likelihood
+from secateur.model import mean_field, units
+from secateur.model.arrays import AnyArray
+from secateur.model.machine import Machine
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,17 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from secateur import devices
-from secateur.arrays import AnyArray, Keys
-from secateur.machine import Machine, Parameters, States
-from secateur.randomness import child_key
-from secateur.sampling import data_states
+from secateur.model import devices
+from secateur.model.arrays import AnyArray, Keys
+from secateur.model.machine import Machine, Parameters, States
+from secateur.model.randomness import child_key
+from secateur.model.trials import keys_for, n_trials, over_trials
+from secateur.sampling.block_gibbs import data_states
 from secateur.training import gradients
 from secateur.training.checkpoint import Reached, TrainingPart
 from secateur.training.exact import maximise_likelihood
 from secateur.training.history import History, measure
 from secateur.training.settings import TrainingSettings
-from secateur.trials import keys_for, n_trials, over_trials
 
 N_MEASURED = 500
 """Rows measured after every epoch; few enough to cost little."""
@@ -60,7 +60,7 @@ def train(
     Parameters
     ----------
     machine
-        Starting point; synapses absent here stay absent. May be stacked (:mod:`secateur.trials`).
+        Starting point; synapses absent here stay absent. May be stacked (:mod:`secateur.model.trials`).
     visible
         Rows of 0/1 states (or probabilities), ``(rows, n_0)``; with a leading trial axis for stacked machines.
     settings
@@ -79,8 +79,8 @@ def train(
         Where the training continues if it was interrupted, and what it keeps up to date
         (:class:`secateur.training.TrainingCheckpoint`); the trained machine is the same.
     mesh
-        Devices over which rows, batches and chains are split (:mod:`secateur.devices`); the numbers of each must be
-        multiples of them. The trained machine is that of one device up to the rounding of sums.
+        Devices over which rows, batches and chains are split (:mod:`secateur.model.devices`); the numbers of each must
+        be multiples of them. The trained machine is that of one device up to the rounding of sums.
 
     Returns
     -------

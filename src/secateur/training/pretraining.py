@@ -7,15 +7,15 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from secateur import units
-from secateur.arrays import AnyArray, Keys
-from secateur.machine import Machine, Parameters
-from secateur.randomness import child_key
+from secateur.model import units
+from secateur.model.arrays import AnyArray, Keys
+from secateur.model.machine import Machine, Parameters
+from secateur.model.randomness import child_key
+from secateur.model.trials import keys_for
 from secateur.training.checkpoint import TrainingPart
 from secateur.training.history import History
 from secateur.training.loop import train
 from secateur.training.settings import TrainingSettings
-from secateur.trials import keys_for
 
 
 def pretrain(

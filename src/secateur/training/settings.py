@@ -9,8 +9,8 @@ import numpy as np
 import optax
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from secateur import limits
-from secateur.machine import Precision
+from secateur.model.machine import Precision
+from secateur.storage import limits
 
 _Rate = Annotated[float, Field(gt=0)]
 LearningRate = Annotated[tuple[_Rate, _Rate], BeforeValidator(lambda v: (v, v) if isinstance(v, Real) else v)]

@@ -1,0 +1,344 @@
+"""The commands on the user's own arrays and saved machines: fit, info, prune, sample, fisher.
+
+Thin over the Python functions; heavy imports wait until a command needs them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from secateur.commands.options import (
+    MACHINE_SUFFIX,
+    check_out,
+    fractions_from,
+    importance_from,
+    in_words,
+    independent_log_likelihood,
+    numbers_from,
+    retraining_from,
+    rounds_after,
+    rows_for,
+)
+from secateur.commands.recordings import fit_words
+
+if TYPE_CHECKING:
+    from secateur.model.machine import Machine
+    from secateur.pruning import Round
+    from secateur.storage.machines import MachineFile
+    from secateur.studies.progress import Progress
+
+LEARNING_RATE = (0.5, 0.01)
+"""Of ``fit``: thousands of rows of digits or of cortical spikes are learnt by it in 30 epochs. From 1 a hundred hidden
+units do not learn the digits, and the estimator's constant 0.05 leaves such small data at independent units."""
+
+MachineArgument = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A saved machine (.safetensors).")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")]
+SourceOption = Annotated[
+    Literal["exact", "sampled"] | None,
+    typer.Option("--source", help="Where averages come from. [default: exact where possible, else sampled]"),
+]
+Chains = Annotated[int | None, typer.Option(help="Independent chains, where averages are sampled.")]
+Draws = Annotated[int | None, typer.Option(help="Draws per chain.")]
+Sweeps = Annotated[int | None, typer.Option(help="Gibbs sweeps from one draw to the next.")]
+BurnIn = Annotated[int | None, typer.Option(help="Sweeps before the first draw.")]
+Binarize = Annotated[float | None, typer.Option(help="Values above this become 1, all others 0.")]
+Change = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of training.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    for command in (fit, info, prune, sample, fisher):
+        app.command()(command)
+
+
+def fit(
+    rows: Annotated[
+        Path,
+        typer.Argument(exists=True, dir_okay=False, help="Words, or 0/1 rows (.npy, .npz, .csv, .txt)."),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for a fitted recording; file for a machine (.safetensors).")],
+    hidden: Annotated[
+        str | None, typer.Option(help="Units of each hidden layer, separated by commas. [default: words 20, rows 100]")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes through the rows. [default: rows 30, words as many as needed]")
+    ] = None,
+    choose_hidden: Annotated[
+        str | None,
+        typer.Option(help="Words: numbers of hidden units to choose from, e.g. 5,10,20."),
+    ] = None,
+    folds: Annotated[int | None, typer.Option(min=2, help="Words: folds of whole epochs, one held out.")] = None,
+    of: Annotated[
+        Literal["joint", "visible"], typer.Option("--fisher", help="Words: whose Fisher information matrix.")
+    ] = "joint",
+    convention: Annotated[
+        Literal["0/1", "+-1", "theta-scaled"], typer.Option(help="Words: parameters of 0/1 or +-1 states, or relative.")
+    ] = "0/1",
+    binarize: Binarize = None,
+    change: Change = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Fit models to the words of a recording, into a folder; or train one machine on rows of 0 and 1, into a file.
+
+    --set takes parameters of BoltzmannMachine for rows, e.g. learning_rate=[0.1,0.01], settings of training for words.
+    """
+    from secateur.reading.words import is_words_file
+
+    if is_words_file(rows) and out.suffix != MACHINE_SUFFIX:
+        if binarize is not None:
+            raise ValueError("--binarize is for rows; words are 0 and 1 already")
+        fit_words(rows, out, hidden, choose_hidden, epochs, folds or 5, of, convention, change, seed, overwrite)
+        return
+    if choose_hidden is not None or folds is not None:
+        raise ValueError("--choose-hidden and --folds need a file of words ('secateur words') and a folder as --out")
+    hidden, epochs = hidden or "100", epochs or 30
+    check_out(out, overwrite, MACHINE_SUFFIX)
+    from secateur.commands.terminal import watch
+    from secateur.data.rows import read_rows
+    from secateur.estimator import BoltzmannMachine
+    from secateur.storage.machines import save_machine
+    from secateur.studies.config import parse_change
+
+    settings: dict[str, Any] = {
+        "hidden": numbers_from("--hidden", hidden, int),
+        "n_epochs": epochs,
+        "random_state": seed,
+    }
+    changes = dict(parse_change(text) for text in change or [])
+    if taken := sorted({*settings, "binarize"} & set(changes)):
+        raise ValueError(f"--set must not change {taken[0]!r}; use --hidden, --epochs, --seed or --binarize")
+    changes = {"learning_rate": LEARNING_RATE} | changes
+    model = BoltzmannMachine().set_params(**settings | changes)
+    values = read_rows(rows, binarize=binarize)
+    pretraining = changes.get("pretrain_epochs", 0)
+    with watch() as progress:
+        progress.start(epochs + (pretraining * len(settings["hidden"]) if isinstance(pretraining, int) else 0))
+        model.fit(values, on_epoch=_told_once(progress, "training"))
+    lineage = {
+        "fitted_to": rows.name,
+        "rows": len(values),
+        "hidden": settings["hidden"],
+        "epochs": epochs,
+        "seed": seed,
+    }
+    save_machine(model.machine_, out, lineage | changes)
+    share = f"{values.mean():.2%} of the values are 1"
+    typer.echo(f"{len(values):,} rows of {values.shape[1]:,} units from {rows}; {share}")
+    if len(model.history_.pseudo_likelihood):
+        reached, independent = model.history_.pseudo_likelihood[-1], independent_log_likelihood(values)
+        typer.echo(
+            f"log pseudo-likelihood {reached:.4g} nats per row after training, independent units {independent:.4g}"
+        )
+    typer.echo(f"machine: {out}")
+
+
+def info(
+    path: Annotated[Path, typer.Argument(exists=True, help="A saved machine, or a folder with machines in it.")],
+) -> None:
+    """Show layers, synapses, dead units and lineage of a saved machine, or one line for each machine in a folder."""
+    from secateur.commands.summary import describe_file, describe_folder
+
+    if path.is_file():
+        typer.echo(describe_file(path))
+        return
+    n_damaged = 0
+    for line, sound in describe_folder(path):
+        typer.echo(line)
+        n_damaged += not sound
+    if n_damaged:
+        raise OSError(f"{n_damaged} of the files in {path} are no sound machines (see above)")
+
+
+def prune(
+    machine: MachineArgument,
+    criterion: Annotated[str, typer.Option(help="A rule's name, or your own as module:function.")] = "variance-fi",
+    fraction: Annotated[
+        str, typer.Option(help="Share of each weight matrix's synapses; one or one per matrix.")
+    ] = "0.5",
+    out: Annotated[
+        Path | None, typer.Option(help="File for the pruned machine; a folder with --rounds. Not needed for --dry-run.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go; write nothing.")] = False,
+    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds of pruning; all machines go into a folder.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="0/1 rows on which to retrain after every round.")
+    ] = None,
+    retrain_epochs: Annotated[int, typer.Option(min=0, help="Passes through the rows after every round.")] = 0,
+    binarize: Binarize = None,
+    change: Change = None,
+    zeros: Annotated[Literal["all", "fraction"], typer.Option(help="Which synapses of zero importance go.")] = "all",
+    source: SourceOption = None,
+    chains: Chains = None,
+    draws: Draws = None,
+    sweeps: Sweeps = None,
+    burn_in: BurnIn = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Remove the least important synapses and the units that die with them; --set takes settings of retraining."""
+    if out is None and not dry_run:
+        raise ValueError("--out is missing; give a file for the pruned machine, or say --dry-run")
+    if out is not None and not dry_run and rounds is None:
+        check_out(out, overwrite, MACHINE_SUFFIX)
+    import jax
+
+    from secateur.pruning import check_criterion, prune_and_retrain, removed
+    from secateur.storage.machines import read_machine
+
+    check_criterion(criterion)
+    parent = read_machine(machine)
+    shares = fractions_from(fraction, parent.machine)
+    retraining = retraining_from(data, retrain_epochs, change)
+    rows = None if data is None else rows_for(parent.machine, data, binarize)
+    how = importance_from(parent.machine, source, chains, draws, sweeps, burn_in)
+    if dry_run and retraining is not None:
+        typer.echo("what later rounds would take depends on retraining, which a dry run leaves out; the first round:")
+        rounds, rows, retraining = 1, None, None
+    n_rounds, first = rounds or 1, _round_of(parent)
+    earlier = [] if out is None or dry_run or rounds is None else rounds_after(first, out, overwrite)
+    facts = {
+        "fraction": shares,
+        "zeros": zeros,
+        "seed": seed,
+        "averages": "exact" if how == "exact" else how.model_dump(),
+    }
+    if retraining is not None and data is not None:
+        facts |= {"retrained_on": data.name, "retraining": retraining.model_dump(mode="json")}
+    before, place = parent.machine, machine
+    loop = prune_and_retrain(
+        before,
+        rows,
+        criterion,
+        n_rounds=n_rounds,
+        fraction=shares,
+        retraining=retraining,
+        key=jax.random.key(seed),
+        importance=how,
+        zeros=zeros,
+    )
+    for done in loop if retraining is None else _watched(loop, criterion, n_rounds):
+        number = first + done.number
+        typer.echo(f"round {number} by {criterion}, {in_words(done.moments[0].diagnostics)}")
+        typer.echo(removed(before, done.pruned))
+        before = done.retrained
+        if out is not None and not dry_run:
+            file = out if rounds is None else out / f"round-{number:02d}{MACHINE_SUFFIX}"
+            while earlier:  # they descend from what is replaced now
+                earlier.pop().unlink()
+            _save_round(file, done.retrained, place, facts | {"criterion": criterion, "round": number})
+            place = file
+    if out is not None and not dry_run:
+        typer.echo(f"{'machine' if rounds is None else 'machines'}: {out}")
+
+
+def sample(
+    machine: MachineArgument,
+    out: Annotated[Path, typer.Option(help="File for the visible states (.npy), one row per state.")],
+    n: Annotated[int, typer.Option("--n", min=1, help="States to draw.")] = 1000,
+    chains: Annotated[int, typer.Option(min=1, help="Independent chains.")] = 100,
+    sweeps: Annotated[int, typer.Option(min=1, help="Gibbs sweeps from one draw of a chain to its next.")] = 10,
+    burn_in: Annotated[int, typer.Option(min=0, help="Sweeps before the first draw.")] = 200,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Draw visible states (0/1) from a saved machine."""
+    check_out(out, overwrite, ".npy")
+    import jax
+    import numpy as np
+
+    from secateur import sampling
+    from secateur.data.rows import MAX_VALUES
+    from secateur.storage.arrays import write_atomically
+    from secateur.storage.machines import load_machine
+
+    model = load_machine(machine)
+    if n * model.n_units > MAX_VALUES:
+        raise ValueError(f"--n must be at most {MAX_VALUES // model.n_units:,} for this machine; draw in several parts")
+    key_start, key_draws = jax.random.split(jax.random.key(seed))
+    starts = sampling.random_states(model, key_start, min(chains, n))
+    n_draws = -(-n // min(chains, n))
+    states, mixing = sampling.sample(model, starts, key_draws, n_draws=n_draws, n_sweeps=sweeps, n_burn_in=burn_in)
+    visible = np.asarray(states[0]).reshape(-1, model.layer_sizes[0])[:n].astype(np.uint8)
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:  # np.save would change the name of the file
+            np.save(file, visible, allow_pickle=False)
+
+    write_atomically(out, write)
+    typer.echo(f"samples: {out}, {n:,} states, {in_words(mixing)}")
+
+
+def fisher(
+    machine: MachineArgument,
+    out: Annotated[Path, typer.Option(help="File for the table (.csv).")],
+    source: SourceOption = None,
+    chains: Chains = None,
+    draws: Draws = None,
+    sweeps: Sweeps = None,
+    burn_in: BurnIn = None,
+    seed: Seed = 0,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write the Fisher information of every synapse and unit of a saved machine as a table."""
+    check_out(out, overwrite, ".csv")
+    import jax
+
+    from secateur.fisher.table import fisher_table
+    from secateur.pruning import model_moments
+    from secateur.storage.arrays import write_atomically
+    from secateur.storage.machines import load_machine
+
+    model = load_machine(machine)
+    (moments,) = model_moments(
+        model, importance_from(model, source, chains, draws, sweeps, burn_in), jax.random.key(seed)
+    )
+    table = fisher_table(model, moments)
+    write_atomically(out, lambda temporary: table.to_csv(temporary, index=False))
+    typer.echo(f"joint Fisher information of 0/1 units, per nat^2; {in_words(moments.diagnostics)}")
+    typer.echo(f"table: {out}, {model.n_synapses:,} synapses and {model.n_units:,} units")
+
+
+def _told_once(progress: Progress, what: str) -> Callable[[int], None]:
+    """Counts epochs; says what runs after the first one, when nothing can be refused any more."""
+
+    def on_epoch(_: int) -> None:
+        nonlocal what
+        progress.advance()
+        if what:
+            progress.describe(what)
+        what = ""
+
+    return on_epoch
+
+
+def _watched(loop: Iterator[Round], criterion: str, n_rounds: int) -> Iterator[Round]:
+    """The rounds of pruning with progress, for retraining takes time."""
+    from secateur.commands.terminal import watch
+
+    with watch() as progress:
+        progress.start(n_rounds)
+        for number in range(1, n_rounds + 1):
+            progress.describe(f"{criterion}, round {number} of {n_rounds}")
+            yield next(loop)
+            progress.advance()
+
+
+def _save_round(path: Path, machine: Machine, parent: Path, facts: dict[str, Any]) -> None:
+    from secateur.pruning import compact
+    from secateur.storage.machines import save_machine
+
+    place = os.path.relpath(parent, path.parent) if parent.anchor == path.anchor else parent.name
+    save_machine(compact(machine), path, {"parent": Path(place).as_posix()} | facts)
+
+
+def _round_of(parent: MachineFile) -> int:
+    """Rounds that a machine has been through, by its lineage."""
+    number = parent.lineage.get("round", 0)
+    return number if isinstance(number, int) else 0

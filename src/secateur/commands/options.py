@@ -1,0 +1,145 @@
+"""What the commands on machines share: options turned into checked settings, and words about draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from secateur.model.diagnostics import MixingDiagnostics
+    from secateur.model.machine import Machine
+    from secateur.pruning import ImportanceSampling
+    from secateur.training import TrainingSettings
+
+MACHINE_SUFFIX = ".safetensors"
+TRUSTED_R_HAT = 1.05
+"""Split R-hat above which draws are said not to have mixed (Gelman et al. take 1.1, recent practice 1.01)."""
+
+
+def importance_from(
+    machine: Machine,
+    source: Literal["exact", "sampled"] | None,
+    chains: int | None,
+    draws: int | None,
+    sweeps: int | None,
+    burn_in: int | None,
+) -> ImportanceSampling | Literal["exact"]:
+    """How averages over the model are taken."""
+    from secateur.model import enumeration
+    from secateur.pruning import ImportanceSampling
+
+    given = {"n_chains": chains, "n_draws": draws, "n_sweeps": sweeps, "n_burn_in": burn_in}
+    given = {name: value for name, value in given.items() if value is not None}
+    if source == "exact":
+        enumeration.check_size(machine.layer_sizes, "averages", "say --source sampled")
+        if given:
+            raise ValueError("--chains, --draws, --sweeps and --burn-in go with sampling; leave --source exact out")
+        return "exact"
+    if source is None and not given and enumeration.can_be_enumerated(machine.layer_sizes):
+        return "exact"
+    return checked_settings(ImportanceSampling, given)
+
+
+def retraining_from(data: Path | None, epochs: int, change: list[str] | None) -> TrainingSettings | None:
+    """Settings of retraining; ``None`` without rows."""
+    from secateur.studies.config import parse_change
+    from secateur.training import TrainingSettings
+
+    if (data is None) != (epochs == 0):
+        raise ValueError("retraining needs --data and --retrain-epochs, got one; give both, or neither to only prune")
+    if data is None:
+        if change:
+            raise ValueError("--set changes how retraining goes; give --data and --retrain-epochs with it")
+        return None
+    return checked_settings(TrainingSettings, dict(parse_change(text) for text in change or []) | {"n_epochs": epochs})
+
+
+def checked_settings(kind: Any, given: dict[str, Any]) -> Any:
+    """Checked settings; what is wrong is told in one line."""
+    from pydantic import ValidationError
+
+    from secateur.studies.config import one_line
+
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        raise ValueError(one_line(kind, error)) from error
+
+
+def rows_for(machine: Machine, data: Path, binarize: float | None) -> np.ndarray:
+    """Rows whose width fits the machine."""
+    from secateur.data.rows import read_rows
+
+    rows = read_rows(data, binarize=binarize)
+    if rows.shape[1] != machine.layer_sizes[0]:
+        raise ValueError(
+            f"{data} has {rows.shape[1]} units per row, the machine {machine.layer_sizes[0]} visible units; "
+            "give rows of the data that the machine was trained on"
+        )
+    return rows
+
+
+def fractions_from(text: str, machine: Machine) -> tuple[float, ...]:
+    """One checked fraction per weight matrix."""
+    from secateur.pruning.prune import check_fraction
+
+    if not machine.n_synapses:
+        raise ValueError("the machine has no synapse left to prune")
+    shares = numbers_from("--fraction", text, float)
+    return check_fraction(shares[0] if len(shares) == 1 else shares, len(machine.weights))
+
+
+def numbers_from(option: str, text: str, kind: Callable[[str], Any]) -> tuple[Any, ...]:
+    """Numbers separated by commas."""
+    try:
+        return tuple(kind(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"{option} must be numbers separated by commas, got {text!r}") from None
+
+
+def check_out(out: Path, overwrite: bool, suffix: str) -> None:
+    """Refuse a file that cannot or must not be written, before anything is computed."""
+    if out.suffix != suffix:
+        raise ValueError(f"--out must end in {suffix}, got {str(out)!r}")
+    if out.is_dir() or (out.exists() and not overwrite):
+        raise ValueError(f"{str(out)!r} exists already; choose another name or say --overwrite")
+
+
+def rounds_after(number: int, folder: Path, overwrite: bool) -> list[Path]:
+    """Files of later rounds in the folder that new rounds go to, which are to be replaced."""
+    if folder.suffix == MACHINE_SUFFIX or folder.is_file():
+        raise ValueError(f"--out must be a folder when --rounds is given, got {str(folder)!r}")
+    found = {file: file.stem.removeprefix("round-") for file in sorted(folder.glob(f"round-*{MACHINE_SUFFIX}"))}
+    later = [file for file, text in found.items() if text.isdecimal() and int(text) > number]
+    if later and not overwrite:
+        raise ValueError(f"{str(later[0])!r} exists already; choose another folder or say --overwrite")
+    return later
+
+
+def independent_log_likelihood(rows: np.ndarray) -> float:
+    """Log-likelihood in nats per row, for independent units, of the rows whose pseudo-likelihood training measures; for
+    independent units the two are equal.
+    """
+    import numpy as np
+
+    from secateur.training.loop import N_MEASURED
+
+    rates = (rows.sum(axis=0, dtype=float) + 0.5) / (len(rows) + 1)
+    return float((rows[:N_MEASURED] @ np.log(rates) + (1 - rows[:N_MEASURED]) @ np.log(1 - rates)).mean())
+
+
+def in_words(mixing: MixingDiagnostics | None) -> str:
+    """In words how averages or states came about, and whether to trust them."""
+    if mixing is None:
+        return "exact averages"
+    size, r_hat = float(mixing.effective_sample_size), float(mixing.split_r_hat)
+    text = (
+        f"sampled: {mixing.n_chains} chains x {mixing.n_draws} draws, {mixing.n_sweeps} sweeps apart, effective sample "
+        f"size {size:,.0f}, split R-hat {r_hat:.3f}"
+    )
+    if r_hat > TRUSTED_R_HAT:
+        return f"{text}; THE CHAINS HAVE NOT MIXED, take more --burn-in and --sweeps"
+    return text if r_hat == r_hat else f"{text.replace('nan', 'unknown')} (needs four draws per chain)"

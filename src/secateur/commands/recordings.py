@@ -1,0 +1,120 @@
+"""Commands on recordings: thin over the Python functions; heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from secateur.commands.options import checked_settings, numbers_from
+
+
+def words(
+    source: Annotated[Path, typer.Argument(help="Recording: .npz, .npy, text, MATLAB, NWB or HDF5 file.")],
+    out: Annotated[Path, typer.Option(help="File for the words (.npz).")],
+    bin_size: Annotated[
+        float | None, typer.Option(help="Bin size in seconds; needed unless the source holds words already.")
+    ] = None,
+    time_units: Annotated[str, typer.Option(help="s, ms, us, or a sampling rate in Hz for times in samples.")] = "s",
+    columns: Annotated[
+        str | None, typer.Option(help="Columns of a table: 'time,unit,epoch', or 'time=NAME,unit=NAME,epoch=NAME'.")
+    ] = None,
+    units: Annotated[
+        str | None, typer.Option(help="Units to keep: ids, a property that is true for them, or NAME=VALUE.")
+    ] = None,
+    ep: Annotated[
+        list[str] | None, typer.Option(metavar="START:STOP", help="An epoch in seconds; several may be given.")
+    ] = None,
+    window: Annotated[float | None, typer.Option(help="Seconds; bins restart at every multiple of it.")] = None,
+    orientation: Annotated[
+        str | None, typer.Option(help="Axes of ready words, e.g. 'units x bins' or 'repeats x units x bins'.")
+    ] = None,
+    variable: Annotated[str | None, typer.Option(help="Name of the array in a file with several.")] = None,
+    binary: Annotated[str, typer.Option(help="Counts over 1: clip or refuse.")] = "clip",
+    sort: Annotated[bool, typer.Option("--sort", help="Sort times that go back within a unit.")] = False,
+    check_rates: Annotated[bool, typer.Option(help="Ask back where times look as if in other units.")] = True,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier file.")] = False,
+) -> None:
+    """Turn a recording into binary words (bins x units) and tell what was kept, clipped and left out."""
+    import secateur
+
+    if out.exists() and not overwrite:
+        raise ValueError(f"{str(out)!r} exists already; choose another file or say --overwrite")
+    if out.suffix != ".npz":
+        raise ValueError(f"words are written to .npz files, got {str(out)!r}")
+    found = secateur.words(
+        source,
+        bin_size,
+        [_epoch(text) for text in ep] if ep else None,
+        time_units,
+        binary,
+        columns=columns,
+        variable=variable,
+        units=units,
+        window=window,
+        orientation=orientation,
+        sort=sort,
+        check_rates=check_rates,
+    )
+    found.save(out)
+    typer.echo(str(found))
+    typer.echo(f"words: {out}")
+
+
+def fit_words(
+    words: Path,
+    out: Path,
+    hidden: str | None,
+    choose_hidden: str | None,
+    epochs: int | None,
+    folds: int,
+    of: Literal["joint", "visible"],
+    convention: Literal["0/1", "+-1", "theta-scaled"],
+    change: list[str] | None,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Fit models to a file of words and tell what came out; the part of ``secateur fit`` that is for recordings."""
+    if hidden is not None and choose_hidden is not None:
+        raise ValueError("--hidden and --choose-hidden exclude each other; give one of them")
+    from secateur.commands.terminal import watch
+    from secateur.reading.words import load_words
+    from secateur.recordings.fitting import default_settings
+    from secateur.recordings.folder import fit_recording
+    from secateur.studies.config import parse_change
+    from secateur.training import TrainingSettings
+
+    training = None
+    if change or epochs is not None:
+        given = dict(parse_change(text) for text in change or []) | ({} if epochs is None else {"n_epochs": epochs})
+        settings = default_settings(len(load_words(words).states)).model_dump() | given
+        training = checked_settings(TrainingSettings, settings)
+    layers = None if hidden is None else tuple(numbers_from("--hidden", hidden, int))
+    with watch() as progress:
+        found = fit_recording(
+            words,
+            out,
+            seed=seed,
+            n_hidden=layers[0] if layers and len(layers) == 1 else layers,
+            choose_hidden=None if choose_hidden is None else numbers_from("--choose-hidden", choose_hidden, int),
+            n_folds=folds,
+            training=training,
+            of=of,
+            convention=convention,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    for sentence in found.results.attrs["findings"]:
+        typer.echo(sentence)
+    for sentence in found.results.attrs.get("warnings", []):
+        typer.echo(f"warning: {sentence}", err=True)
+    typer.echo(f"recording: {out}; 'secateur report {out}' draws it")
+
+
+def _epoch(text: str) -> tuple[float, float]:
+    start, _, stop = text.partition(":")
+    try:
+        return float(start), float(stop)
+    except ValueError:
+        raise ValueError(f"--ep must be START:STOP in seconds, got {text!r}") from None

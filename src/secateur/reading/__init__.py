@@ -1,0 +1,1 @@
+"""Spike recordings in their many formats, read into binary words."""

@@ -1,0 +1,1 @@
+"""Files: machines, named arrays, results; how much a file may ask for; nothing is ever unpickled."""
