@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 export JAX_PLATFORMS ?= cpu
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt  # also holds for the build backend
 
-.PHONY: install demo test test-recordings bench check docs docs-digits fix clean
+.PHONY: install demo test test-64-bit calibration test-recordings bench check docs docs-digits fix clean
 
 install: $(STAMP)
 
@@ -19,6 +19,14 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(VENV)/bin/python -m pytest -n auto --dist loadfile
+
+# The same suite as for a user who has switched 64-bit JAX on.
+test-64-bit: $(STAMP)
+	JAX_ENABLE_X64=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile
+
+# Coverage of every stated error over 200 repeats; prints the rows of the table in docs/trust.md.
+calibration: $(STAMP)
+	$(VENV)/bin/python -m pytest -m slow -n auto --dist loadfile -rP tests/test_calibration.py tests/test_likelihood_calibration.py
 
 # Objects and files of pynapple, neo, elephant, spikeinterface and pynwb themselves; a heavy install of its own.
 test-recordings:
@@ -35,6 +43,7 @@ bench:
 check: $(STAMP)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/lint-imports
 	$(VENV)/bin/mypy
 
 docs: $(STAMP)

@@ -123,16 +123,20 @@ def pruned_sweeps(case: str, library: str) -> dict[str, Any]:
 
 def variance(case: str, library: str) -> dict[str, Any]:
     """Variance Fisher information of the digits study's machine from 60,000 states, streamed over 500 chains."""
+    import equinox as eqx
     import jax
     import scaling
 
     from secateur import fisher, sampling
+    from secateur.sampling import GibbsState
+    from secateur.sampling.runner import streamed_moments
 
     machine = scaling.deep_machine()
-    states = sampling.random_states(machine, jax.random.key(0), 500)
+    states, sampler = sampling.random_states(machine, jax.random.key(0), 500), sampling.Gibbs(n_sweeps=2)
+    average = eqx.filter_jit(streamed_moments)
 
     def run() -> object:
-        moments = sampling.moments(machine, states, jax.random.key(1), n_draws=120, n_sweeps=2)
+        moments = average(machine, sampler, GibbsState(states), jax.random.key(1), n_draws=120)
         return jax.block_until_ready(list(fisher.variance(machine, moments)))
 
     n_synapses = 400 * 400 + 400 * 676
@@ -146,6 +150,7 @@ def eigenpairs(case: str, library: str) -> dict[str, Any]:
 
     from secateur import fisher, sampling
     from secateur.model.machine import Machine
+    from secateur.sampling.draws import swept
 
     if "13 x 70" in case:
         machine = Machine.random((13, 70), jax.random.key(0), weight_scale=0.5)
@@ -153,7 +158,7 @@ def eigenpairs(case: str, library: str) -> dict[str, Any]:
             "seconds": median_seconds(lambda: np.linalg.eigh(fisher.matrix(machine, "exact").dense()), repeats=3)[0]
         }
     machine = scaling.deep_machine()
-    states = sampling.gibbs(machine, sampling.random_states(machine, jax.random.key(0), 10_000), jax.random.key(1), 50)
+    states = swept(machine, sampling.random_states(machine, jax.random.key(0), 10_000), jax.random.key(1), 50)
     run = partial(fisher.matrix(machine, states).top, 10, key=jax.random.key(2))
     return {"seconds": median_seconds(run, repeats=1)[0]}
 

@@ -22,6 +22,7 @@ from secateur.data import data_folder
 from secateur.data.mnist import find_file, parse_idx, unpack
 from secateur.model.machine import Machine
 from secateur.model.trials import stack, unstack
+from secateur.sampling.draws import swept
 from secateur.storage.machines import save_machine
 from secateur.training import TrainingSettings, train
 
@@ -159,7 +160,7 @@ def measured(
     size = {"n_temperatures": n_temperatures}
     forward = np.asarray(likelihood.annealed_log_weights(machine, base, keys[0], n_chains=N_CHAINS, **size))
     states = sampling.data_states(machine, train_rows, keys[1], N_CHAINS)
-    states = sampling.gibbs(machine, states, keys[2], N_BURN_IN)
+    states = swept(machine, states, keys[2], N_BURN_IN)
     reverse = np.asarray(likelihood.reverse_log_weights(machine, base, states, keys[3], **size))
     up = likelihood.combine_log_weights(forward, n_temperatures)
     down = likelihood.combine_reverse_log_weights(reverse, n_temperatures)

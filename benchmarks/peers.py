@@ -44,12 +44,13 @@ def secateur(n_visible: int, n_hidden: int, n_chains: int, n_sweeps: int, precis
 
     from secateur import sampling
     from secateur.model.machine import Machine
+    from secateur.sampling.draws import swept
 
     weights, visible_bias, hidden_bias = parameters(n_visible, n_hidden)
     machine = Machine([weights], [visible_bias, hidden_bias])
     states = sampling.random_states(machine, jax.random.key(0), n_chains)
     machine = machine.in_precision(precision)
-    return lambda: jax.block_until_ready(sampling.gibbs(machine, states, jax.random.key(1), n_sweeps))
+    return lambda: jax.block_until_ready(swept(machine, states, jax.random.key(1), n_sweeps))
 
 
 def scikit_learn(n_visible: int, n_hidden: int, n_chains: int, n_sweeps: int) -> Run:

@@ -11,6 +11,7 @@ from timing import median_seconds
 
 from secateur import sampling
 from secateur.model.machine import Machine, States
+from secateur.sampling.draws import swept
 
 SIDE, NEAR, ROWS = 20, 2, 4
 """Side of the image, reach of a receptive field of 5 x 5 to each side, image rows per block."""
@@ -46,7 +47,7 @@ def measure(case: str, library: str) -> dict[str, Any]:
     machine, n_chains, n_sweeps = scaling.deep_machine(), int(library.split()[0].replace(",", "")), 10
     states = sampling.random_states(machine, jax.random.key(0), n_chains)
     runs = [
-        lambda of=of: jax.block_until_ready(sampling.gibbs(of, states, jax.random.key(1), n_sweeps))
+        lambda of=of: jax.block_until_ready(swept(of, states, jax.random.key(1), n_sweeps))
         for of in (machine, Blocked(machine))
     ]
     for ours, theirs in zip(runs[0](), runs[1](), strict=True):

@@ -12,6 +12,7 @@ from timing import Run, median_seconds
 from secateur import sampling
 from secateur.model.machine import Machine, receptive_field_masks
 from secateur.model.trials import stack
+from secateur.sampling.draws import swept
 from secateur.training import TrainingSettings, train
 
 TOP_UNITS_LEFT = (676, 507, 338, 169, 84, 42)
@@ -50,7 +51,7 @@ def single_row_epoch(n_trials: int, n_rows: int = 90_000) -> Run:
 
 def _sweeps(machine: Machine, n_chains: int, n_sweeps: int) -> Run:
     states = sampling.random_states(machine, jax.random.key(0), n_chains)
-    return lambda: jax.block_until_ready(sampling.gibbs(machine, states, jax.random.key(1), n_sweeps))
+    return lambda: jax.block_until_ready(swept(machine, states, jax.random.key(1), n_sweeps))
 
 
 def _over_chains() -> list[tuple[int, float]]:
@@ -83,7 +84,7 @@ def _over_synapses_left() -> list[tuple[int, float]]:
     found = []
     machine, places = deep_machine(), jax.random.uniform(jax.random.key(1), (400, 676))
     for n_top in TOP_UNITS_LEFT:
-        left = machine.with_masks([np.True_, places < n_top / 676])
+        left = machine.with_masks([machine.masks[0], places < n_top / 676])
         found.append((left.n_synapses, median_seconds(_sweeps(left, 1_000, 10))[0] / 10))
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 # XLA's newer way to compile fused loops takes twice as long; programs of tests are many and run briefly.
 os.environ["XLA_FLAGS"] = f"--xla_cpu_use_fusion_emitters=false {os.environ.get('XLA_FLAGS', '')}"
@@ -22,6 +23,16 @@ from secateur.model.machine import Machine  # noqa: E402
 # The same examples in every run, and no limit of time that a busy computer would break.
 hypothesis.settings.register_profile("secateur", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("secateur")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_compiled_programs():
+    """Programs are forgotten when they are many: each takes memory maps, of which Linux gives a process 65,530."""
+    yield
+    maps = Path("/proc/self/maps")
+    if maps.exists() and len(maps.read_bytes().splitlines()) > 30_000:
+        jax.clear_caches()
+
 
 LAYER_SIZES = {"rbm": (5, 4), "dbm-2-hidden": (4, 3, 5), "dbm-3-hidden": (3, 4, 2, 3)}
 

@@ -1,5 +1,7 @@
 """Run by test_devices.py in a process of its own, with eight simulated devices: compares them with one."""
 
+from typing import Any
+
 import jax
 import numpy as np
 
@@ -19,10 +21,13 @@ assert len(split[0].sharding.device_set) == 8
 for a, b in zip(one, split, strict=True):
     np.testing.assert_array_equal(a, b)
 
-means = [sampling.moments(machine, states, KEY, n_draws=5, mesh=m).values for m in (None, mesh)]
+schedule: dict[str, Any] = {"n_draws": 8, "start": states}
+means = [sampling.moments(machine, KEY, **schedule, mesh=m).values for m in (None, mesh)]
 jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6), *means)
-one, split = (sampling.sample(machine, states, KEY, n_draws=3, mesh=m)[0] for m in (None, mesh))
-jax.tree.map(np.testing.assert_array_equal, one, split)
+for sampler in ("gibbs", "tempering"):
+    drawn, apart = (sampling.sample(machine, KEY, **schedule, sampler=sampler, mesh=m).states for m in (None, mesh))
+    assert len(apart[0].sharding.device_set) == 8
+    jax.tree.map(np.testing.assert_array_equal, drawn, apart)
 
 for method, start in (("pcd", machine), ("cd", machine.pair(0))):
     settings = TrainingSettings(method=method, n_epochs=2, batch_size=32, n_chains=16, momentum=0.5, max_norm=6.0)

@@ -83,6 +83,4 @@ def judged(fault: str) -> Iterator[None]:
 
 def sampled_moments(machine: Machine, seed: int = 0) -> Moments:
     """Model moments from 512 chains with 200 draws each; one size for all tests, which share its compilation."""
-    key_start, key_draws = jax.random.split(jax.random.key(seed))
-    states = sampling.random_states(machine, key_start, 512)
-    return sampling.moments(machine, states, key_draws, n_draws=200, n_burn_in=50)
+    return sampling.moments(machine, jax.random.key(seed), n_chains=512, n_draws=200, n_burn_in=50)

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from secateur.model.machine import Machine
-from secateur.pruning.unit_rules import UNIT_RULES
+from secateur.pruning.rules import ranks_units
 from secateur.studies import StudyConfig, StudyFolder, load_config
 from secateur.studies.patches import ESTIMATES, N_DECILES, PAIRS, QUANTITIES
 from secateur.studies.schema import COMMON, PATCHES, STAGES, empty_results
@@ -72,7 +72,7 @@ def patches_results(config: StudyConfig, n_visible: int = 13) -> xr.Dataset:
     results["n_synapses"][:] = left[:, None]
     results["n_units"][:, :, :, 0] = n_visible
     for place, criterion in enumerate(config.criteria):
-        if criterion in UNIT_RULES:
+        if ranks_units(criterion):
             results["n_synapses"][:, place, 1:] += 3
         units = np.array([70, *UNITS.get(criterion, (60, 40, 30))])[: len(rounds)] / 70 * n_hidden
         results["n_units"][:, place, :, 1] = units[None, :] + trial[:, None] * (rounds > 0)

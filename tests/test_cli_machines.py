@@ -18,9 +18,9 @@ from secateur.commands.options import importance_from, in_words
 from secateur.commands.summary import summary
 from secateur.fisher.table import COLUMNS, fisher_table
 from secateur.model import enumeration
-from secateur.model.diagnostics import MixingDiagnostics
 from secateur.model.machine import Machine
-from secateur.pruning import ImportanceSampling, compact, prune, removed
+from secateur.pruning import ImportanceSampling, RemovalCount, compact, prune, removed
+from secateur.sampling.diagnostics import MixingDiagnostics, sums_of_draws
 from secateur.storage.machines import load_lineage, load_machine, read_machine, save_machine
 
 ROWS = np.random.default_rng(0).integers(0, 2, (40, 4)).astype(np.uint8)
@@ -100,14 +100,14 @@ def test_a_dry_run_shows_what_prune_then_takes(run, folder):
     assert sorted(folder.iterdir()) == before
     assert run(*arguments, "--out", "pruned.safetensors") == dry + "machine: pruned.safetensors\n"
     machine, pruned = load_machine("dbm.safetensors"), load_machine("pruned.safetensors")
-    taken = removed(machine, pruned)
-    assert dry == f"round 3 by random, exact averages\n{taken}\n"
+    taken = removed(machine, pruned, (RemovalCount(6, 6, 0), RemovalCount(12, 12, 0)))
+    assert dry == f"round 3 by random, no averages needed\n{taken}\n"
     assert [old - new for old, new in zip(taken.before, taken.after, strict=True)] >= [6, 12]
     gone = [set(range(n)) - set(np.asarray(i).tolist()) for n, i in zip((4, 3, 5), pruned.unit_indices, strict=True)]
     assert [set(units) for units in taken.units] == gone and any(gone)
     lineage = load_lineage("pruned.safetensors")
     assert (lineage["parent"], lineage["round"], lineage["criterion"]) == ("dbm.safetensors", 3, "random")
-    assert (lineage["fraction"], lineage["averages"]) == ([0.5, 0.8], "exact")
+    assert (lineage["fraction"], lineage["averages"]) == ([0.5, 0.8], "none")
 
 
 def test_what_was_removed_is_told_by_original_units(dbm):
@@ -177,8 +177,9 @@ def test_samples_are_draws_of_the_model(run, folder):
     drawn = np.load("drawn.npy", allow_pickle=False)
     assert drawn.shape == (1990, 4) and drawn.dtype == np.uint8 and set(np.unique(drawn)) == {0, 1}
     assert said.startswith(
-        "samples: drawn.npy, 1,990 states, sampled: 100 chains x 20 draws, 5 sweeps apart, effective"
+        "samples: drawn.npy, 1,990 states; sampled: gibbs, 10 chains x 199 draws, 5 sweeps apart, effective"
     )
+    assert said.endswith("; to be trusted\n")
     size = float(said.split("effective sample size ")[1].split(", ")[0].replace(",", ""))
     exact = enumeration.moments(load_machine("dbm.safetensors")).rates
     assert (abs(drawn.mean(axis=0) - exact[0]) < 5 * np.sqrt(exact[0] * (1 - exact[0]) / size)).all()
@@ -187,14 +188,20 @@ def test_samples_are_draws_of_the_model(run, folder):
     np.testing.assert_array_equal(np.load("again.npy"), drawn)
 
 
-def test_draws_that_have_not_mixed_are_told():
-    def words(r_hat: float) -> str:
-        return in_words(MixingDiagnostics(jnp.asarray(12.4), jnp.asarray(r_hat), n_chains=8, n_draws=10, n_sweeps=2))
-
-    good = "sampled: 8 chains x 10 draws, 2 sweeps apart, effective sample size 12, split R-hat"
-    assert words(1.01) == f"{good} 1.010"
-    assert words(1.3) == f"{good} 1.300; THE CHAINS HAVE NOT MIXED, take more --burn-in and --sweeps"
-    assert words(float("nan")) == f"{good} unknown (needs four draws per chain)"
+def test_draws_are_told_with_their_verdict():
+    assert in_words(None) == "exact averages"
+    draws = np.random.default_rng(0).normal(size=(8, 100, 2 + 1))
+    for shift, verdict in (
+        (0.0, "; to be trusted"),
+        (9.0, "of the energy (limit 1.05): the chains have not mixed; take more sweeps, or sampler='tempering'; effec"),
+    ):
+        draws[:, :, 0] += shift * (np.arange(8)[:, None] % 2)
+        sums = sums_of_draws(jnp.asarray(draws, jnp.float32), 100)
+        mixing = MixingDiagnostics(sums, (1,), 8, 100, 2)
+        size, r_hat = mixing.effective_sample_size, mixing.split_r_hat
+        told = f"effective sample size {size:,.0f}, split R-hat {r_hat:.3f}; "
+        assert in_words(mixing).startswith(f"sampled: gibbs, 8 chains x 100 draws, 2 sweeps apart, {told}")
+        assert verdict in in_words(mixing)
 
 
 def test_the_fisher_table_holds_every_synapse_and_unit(run, folder):
@@ -239,17 +246,18 @@ def test_the_fisher_table_of_a_pruned_machine_names_original_units():
 
 
 def test_sampled_fisher_information_comes_with_its_errors(run, folder):
-    said = run("fisher", "dbm.safetensors", "--source", "sampled", *FEW, "--out", "fisher.csv")
-    assert "sampled: 8 chains x 4 draws, 2 sweeps apart, effective sample size" in said
+    said = run("fisher", "dbm.safetensors", "--source", "sampled", *FEW, "--sampler", "gibbs", "--out", "fisher.csv")
+    assert "sampled: gibbs, 8 chains x 4 draws, 2 sweeps apart, effective sample size" in said
+    assert "NOT TO BE TRUSTED: effective sample size" in said
     table = pd.read_csv("fisher.csv")
     assert table.variance_fi_error.notna().all() and (table.variance_fi_error > 0).mean() > 0.8
 
 
 def test_a_machine_too_large_to_enumerate_is_sampled():
     large, small = Machine.random((22, 21), jax.random.key(0)), small_machine("rbm", masked=False)
-    assert importance_from(large, None, None, None, None, None) == ImportanceSampling()
-    assert importance_from(small, None, None, None, None, None) == "exact"
-    assert importance_from(small, None, 7, None, 3, None) == ImportanceSampling(n_chains=7, n_sweeps=3)
+    assert importance_from(large, None, None, None, None, None, None) == ImportanceSampling()
+    assert importance_from(small, None, None, None, None, None, None) == "exact"
+    assert importance_from(small, None, 7, None, 3, None, None) == ImportanceSampling(n_chains=7, n_sweeps=3)
 
 
 def test_fit_trains_a_machine_on_rows_or_words(run, folder):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,12 +14,21 @@ import numpy as np
 import pytest
 
 from conftest import small_machine
+from pairwise_brute_force import small_model
 from secateur import fisher, likelihood, sampling
+from secateur.likelihood import rows
 from secateur.model import enumeration, mean_field
 from secateur.model.machine import Machine
-from secateur.model.moments import Moments
+from secateur.model.pairwise import PairwiseModel
 from secateur.model.trials import keys_for, n_trials, stack, unstack
-from secateur.pruning import RULES, criterion_names, importance, prune
+from secateur.model.trust import NotToBeTrusted
+from secateur.pruning import criterion_names, importance, prune
+from secateur.pruning.rules import RULES
+from secateur.sampling import Gibbs, GibbsState, Sampler, Tempering
+from secateur.sampling.draws import kept_draws, swept
+from secateur.sampling.runner import streamed_moments
+from secateur.sampling.starts import started
+from secateur.sampling.stored import moments_of
 from secateur.storage.machines import load_machine, save_machine
 from secateur.training import TrainingSettings, gradients, pretrain, train
 
@@ -30,30 +40,33 @@ Case = Callable[[Machine, jax.Array], Any]
 STATES = tuple(np.random.default_rng(n).integers(0, 2, (8, n)).astype(np.float32) for n in (4, 3, 5))
 
 
-SCHEDULE: dict[str, Any] = {"n_draws": 4, "n_sweeps": 2, "n_burn_in": 1}
+SCHEDULE: dict[str, Any] = {"n_draws": 4, "n_burn_in": 1}
 
 SAMPLERS: dict[str, Case] = {
-    "random states": lambda m, k: sampling.random_states(m, k, 8),
-    "gibbs": lambda m, k: sampling.gibbs(m, STATES, k, 2),
-    "clamped gibbs": lambda m, k: sampling.gibbs(m, STATES, k, 2, sampling.clamp_visible(m)),
-    "sample": lambda m, k: sampling.sample(m, STATES, k, **SCHEDULE),
-    "moments": lambda m, k: sampling.moments(m, STATES, k, **SCHEDULE),
+    "random states": lambda m, k: started(m, k, 8, "biases"),
+    "dispersed states": lambda m, k: started(m, k, 8),
+    "gibbs": lambda m, k: swept(m, STATES, k, 2),
+    "clamped gibbs": lambda m, k: swept(m, STATES, k, 2, sampling.clamp_visible(m)),
+    "sample": lambda m, k: kept_draws(m, Gibbs(2), GibbsState(STATES), k, **SCHEDULE),
+    "moments": lambda m, k: streamed_moments(m, Gibbs(2), GibbsState(STATES), k, **SCHEDULE),
     "annealing": lambda m, k: likelihood.annealed_log_weights(m, m.biases[0], k, n_chains=8, n_temperatures=5),
 }
 
-_persistent = jax.jit(gradients.persistent, static_argnames=("n_sweeps", "n_mean_field"))
+_CHAINS = sampling.GibbsState(STATES)
+_persistent = jax.jit(gradients.persistent, static_argnames="n_mean_field")
 ESTIMATES: dict[str, Case] = {
     "mean field": lambda m, k: mean_field.infer(m, ROWS),
-    "free energy": lambda m, k: likelihood.free_energy(m, ROWS),
-    "pseudo-likelihood": lambda m, k: likelihood.pseudo_likelihood(m, ROWS, k),
-    "persistent chains": lambda m, k: _persistent(m, ROWS, STATES, k, n_sweeps=2, n_mean_field=5),
-    "variance information": lambda m, k: fisher.variance(m, Moments.of_states(STATES)),
-    "heuristic information": lambda m, k: fisher.heuristic(m, Moments.of_states(STATES)),
+    "free energy": lambda m, k: rows.free_energy_of(m, ROWS),
+    "pseudo-likelihood": lambda m, k: rows.pseudo_likelihood_of(m, ROWS, k),
+    "persistent chains": lambda m, k: _persistent(m, ROWS, sampling.Gibbs(2), _CHAINS, k, n_mean_field=5),
+    "variance information": lambda m, k: fisher.variance(m, moments_of(m, STATES)),
+    "heuristic information": lambda m, k: fisher.heuristic(m, moments_of(m, STATES)),
 }
 
 CRITERIA: dict[str, Case] = {
-    name: lambda m, k, name=name: importance(m, Moments.of_states(STATES), name, k)  # type: ignore[misc]
-    for name in RULES
+    name: lambda m, k, name=name: importance(m, moments_of(m, STATES), name, k)  # type: ignore[misc]
+    for name, rule in RULES.items()
+    if rule.ranks == "synapses" and "states" not in rule.needs
 }
 
 PURE = SAMPLERS | ESTIMATES | CRITERIA
@@ -212,3 +225,138 @@ def test_the_count_of_compilations_sees_a_new_shape():
     with _counted_compilations() as compiled:
         sampling.gibbs(machine, sampling.random_states(machine, KEYS[0], 9), KEYS[0], 2)
     assert len(compiled) >= 2
+
+
+N_CHAINS = 8
+SAMPLER_OBJECTS: dict[str, Sampler] = {
+    "gibbs": Gibbs(n_sweeps=2),
+    "tempering": Tempering(n_temperatures=3, n_sweeps=2, n_adaptation=8),
+}
+MODELS: dict[str, list[Machine | PairwiseModel]] = {
+    "machine": [small_machine("dbm-2-hidden", masked=True, seed=seed) for seed in (0, 1)],
+    "pairwise model": [small_model(5, seed) for seed in (0, 1)],
+}
+every_sampler_and_model = pytest.mark.parametrize(
+    ("sampler", "models"),
+    [(sampler, models) for sampler in SAMPLER_OBJECTS.values() for models in MODELS.values()],
+    ids=[f"{sampler}, {models}" for sampler in SAMPLER_OBJECTS for models in MODELS],
+)
+
+
+def _step(sampler: Sampler, model: Machine | PairwiseModel, state: Any, key: jax.Array) -> tuple[Any, Any]:
+    return sampler.step(model, state, key)
+
+
+@eqx.filter_jit
+def _stepped(sampler: Sampler, model: Machine | PairwiseModel, key: jax.Array) -> tuple[Any, Any]:
+    """State at a dispersed start, and state and info two steps later."""
+    key_init, first, second = jax.random.split(key, 3)
+    begun = sampler.init(model, key_init, N_CHAINS)
+    return begun, _step(sampler, model, _step(sampler, model, begun, first)[0], second)
+
+
+@every_sampler_and_model
+def test_samplers_keep_the_shapes_of_their_chains(sampler, models):
+    """``init`` and ``step`` return pytrees of arrays; a step changes no shape, type or structure of the state."""
+    model = models[0]
+    state, (after, info) = _stepped(sampler, model, KEYS[0])
+    assert isinstance(sampler, Sampler) and hash(sampler) == hash(type(sampler)(**vars(sampler)))
+    structures: list[Any] = [jax.tree.structure(each) for each in (state, after)]
+    assert structures[0] == structures[1]
+    for old, new in zip(jax.tree.leaves(state), jax.tree.leaves(after), strict=True):
+        assert isinstance(new, jax.Array) and (new.shape, new.dtype) == (old.shape, old.dtype)
+    shapes = [(N_CHAINS, n) for n in model.layer_sizes]
+    for layers in (state.states, after.states, info.means):
+        assert [layer.shape for layer in layers] == shapes and all(layer.dtype == np.float32 for layer in layers)
+    for layer in (*state.states, *after.states):
+        assert set(np.unique(layer)) <= {0.0, 1.0}
+    assert info.energy.shape == (N_CHAINS,)
+
+
+@every_sampler_and_model
+def test_info_of_a_step_is_that_of_its_states(sampler, models):
+    """The energy in nats; even layers as they are, odd ones as probabilities given the even ones."""
+    model = models[0]
+    begun, (state, info) = _stepped(sampler, model, KEYS[0])
+
+    def check(states: Any) -> None:
+        np.testing.assert_allclose(info.energy, model.energy(states), atol=1e-5)
+        for layer, means in enumerate(info.means):
+            odd = isinstance(model, Machine) and layer % 2
+            expected = jax.nn.sigmoid(model.total_input(states, layer)) if odd else states[layer]
+            np.testing.assert_allclose(means, expected, atol=1e-6)
+
+    check(state.states)
+    with pytest.raises(AssertionError):  # a planted fault: the info of other states
+        check(begun.states)
+
+
+@pytest.mark.parametrize("value", [0, 1])
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("name", SAMPLER_OBJECTS)
+def test_samplers_start_where_they_are_told(name, kind, value):
+    """Silence and a burst weigh the same and no unit leaves either alone; hot replicas may bring a few chains over."""
+    sampler, model = SAMPLER_OBJECTS[name], _two_states(kind)
+    start = tuple(jnp.full((N_CHAINS, n), value, jnp.float32) for n in model.layer_sizes)
+    state, again = (eqx.filter_jit(sampler.init)(model, KEYS[0], N_CHAINS, start) for _ in range(2))
+    if name == "gibbs":
+        _assert_same(state.states, start)
+    assert all(abs(float(layer.mean()) - value) < 0.3 for layer in state.states)
+    _assert_same(again, state)
+
+
+def _two_states(kind: str) -> Machine | PairwiseModel:
+    """Strong positive weights, and biases of minus half of what each unit gets from all others."""
+    if kind == "pairwise model":
+        return PairwiseModel(np.full(5, -200.0), 100 * (1 - np.eye(5)))
+    return Machine([np.full((4, 3), 100.0), np.full((3, 5), 100.0)], [np.full(n, -50.0 * k) for n, k in _NEIGHBOURS])
+
+
+_NEIGHBOURS = ((4, 3), (3, 9), (5, 3))
+"""Units of each layer of the machine above, and of the layers beside it."""
+
+
+@every_sampler_and_model
+def test_samplers_of_stacked_models_are_the_loop_over_single_ones(sampler, models):
+    singles = [_stepped(sampler, model, key) for model, key in zip(models, KEYS, strict=True)]
+
+    def both_steps(model: Machine | PairwiseModel, key: jax.Array) -> tuple[Any, Any]:
+        return _stepped(sampler, model, key)
+
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *models)
+    together = jax.jit(jax.vmap(both_steps))(stacked, KEYS)
+    for single, found in zip(singles, unstack(together), strict=True):
+        _assert_same(found, single, 2e-5)
+
+
+@every_sampler_and_model
+def test_samplers_compute_what_their_python_says(sampler, models):
+    """One step, without compiling."""
+    state, _ = _stepped(sampler, models[0], KEYS[0])
+    compiled = eqx.filter_jit(_step)(sampler, models[0], state, KEYS[1])
+    with jax.disable_jit():
+        _assert_same(_step(sampler, models[0], state, KEYS[1]), compiled, 2e-5)
+
+
+@every_sampler_and_model
+def test_a_second_model_of_equal_shape_compiles_no_sampler_anew(sampler, models):
+    """Draws and averages; an equal sampler made anew counts as the same."""
+    again = type(sampler)(**vars(sampler))
+    schedule: dict[str, Any] = {"n_draws": 4, "n_chains": N_CHAINS, "n_burn_in": 2, "start": "biases"}
+    for number, (model, one) in enumerate(zip(models, (sampler, again), strict=True)):
+        with _counted_compilations() as compiled, warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotToBeTrusted)  # four draws are too few, whatever the sampler
+            sampling.sample(model, KEYS[number], sampler=one, **schedule)
+            sampling.moments(model, KEYS[number], sampler=one, **schedule)
+        assert number == 0 or compiled == []
+
+
+@every_sampler_and_model
+def test_samplers_draw_in_single_precision_where_64_bit_is_switched_on(sampler, models):
+    """The same draws as where it is not."""
+    expected = _stepped(sampler, models[0], KEYS[0])
+    with jax.enable_x64(True):
+        found = _stepped(sampler, models[0], KEYS[0])
+    _assert_same(found, expected, 2e-5)
+    assert all(layer.dtype == np.float32 for layer in found[0].states)
+    assert [leaf.dtype for leaf in jax.tree.leaves(found)] == [leaf.dtype for leaf in jax.tree.leaves(expected)]

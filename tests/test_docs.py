@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from secateur import pruning
+from secateur.pruning import rules
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -13,6 +13,6 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 @pytest.mark.parametrize("page", [p for p in PAGES if "```python" in p.read_text("utf-8")], ids=lambda p: p.name)
 def test_examples_run(page, monkeypatch):
-    monkeypatch.setattr(pruning.criteria, "RULES", dict(pruning.RULES))
+    monkeypatch.setattr(rules, "RULES", dict(rules.RULES))
     code = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), flags=re.DOTALL))
     exec(compile(code, str(page), "exec"), {})

@@ -137,6 +137,33 @@ def test_machines_too_large_for_enumeration_are_refused(function, sizes, what, f
     )
 
 
+ROW_FUNCTIONS = ["log_probability", "unnormalised_log_probability", "gradient", "posterior_statistics"]
+
+
+@pytest.mark.parametrize("function", ROW_FUNCTIONS)
+def test_rows_of_every_type_give_the_same_numbers(function, rbm):
+    rows = _rows(rbm)
+    expected = jax.tree.leaves(getattr(enumeration, function)(rbm, rows))
+    for other in (rows.astype(bool), rows.astype(np.uint8), rows.astype(int).tolist(), jnp.asarray(rows, jnp.float32)):
+        found = jax.tree.leaves(getattr(enumeration, function)(rbm, other))
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("function", ROW_FUNCTIONS)
+def test_what_is_no_row_of_0_and_1_has_no_probability(function, rbm):
+    for rows, message in (
+        (
+            255 * _rows(rbm),
+            "visible must hold 0 and 1 only, got 255.0 in row 0, column 0; write visible > 127 for pixels",
+        ),
+        (2 * _rows(rbm) - 1, r"got -1.0 in row 0, column 1; write \(visible \+ 1\) / 2 for data of -1 and 1"),
+        (_rows(rbm)[:, 1:], "visible must have 5 columns, one per unit, got 4"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            getattr(enumeration, function)(rbm, rows)
+
+
 def test_the_largest_machine_allowed_is_not_refused():
     machine = Machine([np.zeros((20, 1))], [np.zeros(20), np.zeros(1)])
     assert enumeration.log_partition(machine) == pytest.approx(21 * np.log(2), rel=1e-12)

@@ -153,7 +153,7 @@ def test_a_header_that_is_no_header_is_refused(content, tmp_path, changes):
     ("name", "array", "reason"),
     [
         ("weights.1", None, "'weights.1'"),
-        ("biases.0", np.full(4, np.nan, np.float32), "biases must be finite, got NaN or infinity"),
+        ("biases.0", np.full(4, np.nan, np.float32), "biases[0] must be finite, got nan at [0]"),
         ("weights.0", np.zeros((4, 4), np.float32), "weights must have shapes [(4, 3), (3, 5)] to fit the biases"),
         ("unit_indices.2", np.zeros(5, np.int32), "unit_indices[2] must be different numbers from 0 to 4"),
     ],

@@ -15,9 +15,8 @@ import secateur as sc
 from brute_force import BruteForce
 from conftest import LAYER_SIZES, small_machine
 from secateur import fisher, sampling
-from secateur.fisher import full_matrix as fisher_matrix
-from secateur.fisher import total_covariance
-from secateur.fisher.full_matrix import JointFisherMatrix
+from secateur.fisher import matrix_type, total_covariance
+from secateur.fisher.joint_matrix import JointFisherMatrix
 from secateur.model import enumeration
 from secateur.model.machine import Machine, Parameters
 from statistical import FAULTS, GROUPED, assert_within_errors, judged, with_twins
@@ -80,7 +79,7 @@ def _wide_machine() -> Machine:
 @pytest.fixture
 def iterative(monkeypatch):
     """Send even small machines through the iterative solver."""
-    monkeypatch.setattr(fisher_matrix, "_MAX_DIRECT", 10)
+    monkeypatch.setattr(matrix_type, "_MAX_DIRECT", 10)
 
 
 @pytest.mark.parametrize("of", ["joint", "visible"])
@@ -272,14 +271,18 @@ def test_bad_input_is_refused(rbm):
     with pytest.raises(ValueError, match="of must be 'joint' or 'visible', got 'hidden'"):
         unchecked(rbm, "exact", of="hidden")
     with pytest.raises(ValueError, match="source must be 'exact' or states of the model.*got 'exakt'"):
-        fisher.matrix(rbm, "exakt")
-    with pytest.raises(ValueError, match=r"two or more rows, got shapes \[\(4, 5\), \(3, 4\)\]"):
+        unchecked(rbm, "exakt")
+    with pytest.raises(ValueError, match=r"states must have as many chains \(rows\) in every layer, got \[4, 3\]"):
         fisher.matrix(rbm, (states[0], states[1][:3]))
-    with pytest.raises(ValueError, match=r"with \(5, 4\) units .* got shapes \[\(4, 4\), \(4, 5\)\]"):
+    with pytest.raises(ValueError, match=r"states\[0\] must have 5 columns, one per unit, got 4 \(shape \(4, 4\)\)"):
         fisher.matrix(rbm, states[::-1])
-    with pytest.raises(ValueError, match=r"two or more rows, got shapes \[\(1, 5\), \(1, 4\)\]"):
-        fisher.matrix(rbm, tuple(s[:1] for s in states))
-    with pytest.raises(ValueError, match="states must be 0 or 1, got other values"):
+    for single in (tuple(s[:1] for s in states), tuple(s[None, :1] for s in states)):
+        with pytest.raises(ValueError, match="states must have at least 2 rows for a standard error, got 1; draw more"):
+            fisher.matrix(rbm, single)
+    differently = (states[0][None, :], states[1][:, None])
+    with pytest.raises(ValueError, match=r"as many draws and chains in every layer, got \[\(1, 4\), \(4, 1\)\]"):
+        fisher.matrix(rbm, differently)
+    with pytest.raises(ValueError, match=r"states\[1\] must hold 0 and 1 only, got 0.5 in row"):
         fisher.matrix(rbm, (states[0], states[1] * 0.5))
     deep = Machine.random((2, 21, 21), KEY)
     drawn = tuple(np.zeros((4, n), np.float32) for n in deep.layer_sizes)
@@ -293,7 +296,7 @@ def test_bad_input_is_refused(rbm):
     with pytest.raises(ValueError, match="k must lie between 1 and the number of parameters, 29, got 30"):
         found.top(30)
     with pytest.raises(ValueError, match="source must be 'exact' or states of the model.* got Moments"):
-        fisher_matrix._check_states(rbm, enumeration.moments(rbm))
+        unchecked(rbm, enumeration.moments(rbm))
 
 
 def test_large_machines_are_told_what_to_do(rbm, monkeypatch, iterative):
@@ -304,6 +307,6 @@ def test_large_machines_are_told_what_to_do(rbm, monkeypatch, iterative):
         fisher.matrix(large, "exact", of="visible")
     with pytest.raises(ValueError, match="iterative and needs key"):
         fisher.matrix(_wide_machine(), "exact").top(1)
-    monkeypatch.setattr(fisher_matrix, "MAX_DENSE_BYTES", 2**12)
+    monkeypatch.setattr(matrix_type, "MAX_DENSE_BYTES", 2**12)
     with pytest.raises(ValueError, match=r"dense\(\) of 29 parameters would take .* GiB, more than the limit of"):
         fisher.matrix(rbm, "exact").dense()

@@ -11,10 +11,11 @@ import pytest
 
 from brute_force import BruteForce
 from conftest import small_machine
+from secateur import sampling
 from secateur.model import enumeration, mean_field
 from secateur.model.machine import Machine, Parameters
 from secateur.model.moments import Statistics
-from secateur.training import History, TrainingSettings, gradients, pretrain, pretraining
+from secateur.training import History, TrainingSettings, TrainingState, gradients, pretrain, pretraining
 from statistical import FAULTS, assert_within_errors, judged, with_twins
 
 N_GROUPS = 64
@@ -48,7 +49,9 @@ def test_persistent_chains_at_equilibrium_give_the_exact_gradient(name, fault):
     @jax.jit
     @jax.vmap
     def estimate(chains, key):
-        positive, negative, _ = gradients.persistent(machine, rows, chains, key, n_sweeps=1, n_mean_field=10)
+        positive, negative, _ = gradients.persistent(
+            machine, rows, sampling.Gibbs(), sampling.GibbsState(chains), key, n_mean_field=10
+        )
         return gradients.gradient(machine, positive, negative)
 
     chains = tuple(_equilibrium(FAULTS[fault](machine), seed=1))
@@ -215,12 +218,13 @@ def test_pretraining_hands_each_pair_its_data_and_merges_biases(monkeypatch):
     machine = small_machine("dbm-3-hidden", masked=True)
     calls = []
 
-    def trainer(pair, data, settings, key, *, input_scales, record_history, on_epoch, checkpoint):
+    def trained(pair, data, settings, key, *, input_scales, **_):
         calls.append((pair, np.asarray(data), settings.method, input_scales))
         steps = Parameters((0.5,), (1.0, 1.0))
-        return pair.with_parameters(jax.tree.map(jnp.add, pair.parameters, steps)), History.of_epochs([])
+        pair = pair.with_parameters(jax.tree.map(jnp.add, pair.parameters, steps))
+        return TrainingState(pair, (), None, key, jnp.int32(0)), History.of_epochs([])
 
-    monkeypatch.setattr(pretraining, "train", trainer)
+    monkeypatch.setattr(pretraining, "trained", trained)
     rows = np.random.default_rng(0).integers(0, 2, (6, 3)).astype(np.float32)
     found, histories = pretrain(machine, rows, TrainingSettings(method="pcd"), jax.random.key(0))
     assert [scales for *_, scales in calls] == [(2.0, 1.0), (2.0, 2.0), (1.0, 2.0)]

@@ -13,7 +13,10 @@ import numpy as np
 import pytest
 
 from brute_force import BruteForce
+from secateur.model import mean_field
 from secateur.model.machine import Machine, receptive_field_mask
+from secateur.model.pairwise import PairwiseModel
+from secateur.storage.machines import load_machine, save_machine
 
 
 def test_energy_of_every_joint_state(machine):
@@ -126,32 +129,167 @@ def _arguments(**changes):
         ),
         (
             {"weights": [np.ones((3, 2))]},
-            "weights must have shapes [(2, 3)] to fit the biases, got [(3, 2)]; axes are (lower, upper)",
+            "weights must have shapes [(2, 3)] to fit the biases, got [(3, 2)]; give arrays with axes (lower, upper)",
         ),
         (
             {"masks": [np.ones((2, 2))]},
-            "masks must have shapes [(2, 3)] to fit the biases, got [(2, 2)]; axes are (lower, upper)",
+            "masks must have shapes [(2, 3)], those of the weights, got [(2, 2)]; give one mask per weight matrix, "
+            "with "
+            "axes (lower, upper)",
         ),
-        ({"weights": [np.full((2, 3), np.nan)]}, "weights must be finite, got NaN or infinity; retrain the machine"),
-        ({"biases": [np.zeros(2), np.array([0, np.inf, 0])]}, "biases must be finite, got NaN or infinity; retrain"),
+        (
+            {"weights": [np.full((2, 3), np.nan)]},
+            "weights[0] must be finite, got nan at [0, 0]; retrain the machine or repair the file it came from",
+        ),
+        (
+            {"biases": [np.zeros(2), [0, 1e300, 0]]},
+            "biases[1] must be finite, got inf at [1]; retrain the machine or repair the file it came from",
+        ),
         (
             {"unit_indices": [np.arange(2), np.array([0, 1, 1])]},
-            "unit_indices[1] must be different numbers from 0 to 2",
+            "unit_indices[1] must be different numbers from 0 to 2, got [0 1 1]; give the place that every unit "
+            "had before "
+            "any was removed",
         ),
         (
             {"unit_indices": [np.arange(2), np.array([0, 1, 5])], "original_layer_sizes": [2, 5]},
-            "unit_indices[1] must be different numbers from 0 to 4",
+            "unit_indices[1] must be different numbers from 0 to 4, got [0 1 5]; give the place that every unit "
+            "had before "
+            "any was removed",
+        ),
+        (
+            {"unit_indices": [np.arange(2), np.array([0.0, 1.5, 2.0])]},
+            "unit_indices[1] must be different numbers from 0 to 2, got [0.  1.5 2. ]; give the place that every "
+            "unit had "
+            "before any was removed",
         ),
         (
             {"unit_indices": [np.arange(2), np.arange(2)]},
-            "unit_indices and original_layer_sizes must have one entry per layer, unit_indices one index per unit",
+            "unit_indices and original_layer_sizes must have one entry per layer, unit_indices one index per unit, got "
+            "shapes [(2,), (2,)] and sizes (2, 3) for layers of (2, 3) units; leave both out for a machine that "
+            "has all "
+            "its units",
         ),
     ],
 )
 def test_parameters_that_do_not_fit_are_refused(changes, message):
     with pytest.raises(ValueError) as error:
         Machine(**_arguments(**changes))
-    assert str(error.value).startswith(message)
+    assert str(error.value) == message
+
+
+def _aligned(values, offset: int) -> np.ndarray:
+    """A float32 array whose memory starts ``offset`` bytes after a multiple of 64; JAX shares those with 0."""
+    values = np.asarray(values, np.float32)
+    memory = np.zeros(values.nbytes + 128, np.uint8)
+    start = -memory.ctypes.data % 64 + offset
+    array = memory[start : start + values.nbytes].view(np.float32).reshape(values.shape)
+    array[...] = values
+    return array
+
+
+@pytest.mark.parametrize("offset", [0, 4])
+def test_models_keep_what_they_were_made_of(offset):
+    """Whatever happens to the caller's arrays; arrays of both kinds of memory, since JAX shares only one kind."""
+    weights, visible, hidden = (_aligned(np.ones(s), offset) for s in ((32, 8), (32,), (8,)))
+    mask, index = np.ones((32, 8), bool), np.arange(32, dtype=np.int32)
+    biases, couplings = _aligned(np.ones(32), offset), _aligned(1 - np.eye(32), offset)
+    machine = Machine([weights], [visible, hidden], [mask], [index, np.arange(8)])
+    pairwise = PairwiseModel(biases, couplings)
+    before = jax.tree.map(np.array, (machine, pairwise))
+    fewer = machine.with_masks([mask])
+    for array in (weights, visible, hidden, mask, biases, couplings):
+        array[...] = 0
+    index[...] = index[::-1].copy()
+    assert eqx.tree_equal(jax.tree.map(np.array, (machine, pairwise)), before)
+    assert fewer.n_synapses == machine.n_synapses == 256
+
+
+def test_masks_of_integers_are_masks(tmp_path, dbm):
+    """Of 0 and 1, of 0 and 254; what is made with them is saved and comes back."""
+    wanted = [np.tri(*m.shape).astype(bool) for m in dbm.masks]
+    expected = dbm.with_masks(wanted)
+    for mask in (
+        [m.astype(int) for m in wanted],
+        [m.astype(np.uint8) * 254 for m in wanted],
+        [m * 2.0 / 2 for m in wanted],
+    ):
+        found = dbm.with_masks(mask)
+        assert eqx.tree_equal(found, expected)
+        made = Machine(dbm.weights, dbm.biases, [np.asarray(a) * b for a, b in zip(dbm.masks, mask, strict=True)])
+        assert eqx.tree_equal(made, expected)
+    save_machine(found, tmp_path / "masked.safetensors")
+    assert eqx.tree_equal(load_machine(tmp_path / "masked.safetensors"), expected)
+
+
+@pytest.mark.parametrize(
+    ("masks", "message"),
+    [
+        (
+            [np.ones((1, 3), bool)],
+            "masks must have shapes [(2, 3)], those of the weights, got [(1, 3)]; give one mask per weight matrix, "
+            "with "
+            "axes (lower, upper)",
+        ),
+        (
+            [np.full((2, 3), np.nan)],
+            "masks[0] must hold 0 and 1 only, got nan in row 0, column 0; give booleans, true where a synapse exists",
+        ),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused(masks, message):
+    with pytest.raises(ValueError) as error:
+        Machine(**_arguments()).with_masks(masks)
+    assert str(error.value) == message
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_a_precision_that_there_is_not_is_refused(rbm):
+    with pytest.raises(ValueError) as error:
+        rbm.in_precision("float16")
+    assert str(error.value) == (
+        "precision must be 'float32' or 'bfloat16', got 'float16'; take 'bfloat16' for faster products where the "
+        "processor has them"
+    )
+    assert rbm.in_precision("float32") is rbm
+    assert rbm.in_precision("bfloat16").weights[0].dtype == jnp.bfloat16
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"key": 0}, "key must be a JAX random key, got the int 0; write jax.random.key(0)"),
+        ({"layer_sizes": (4, 2.5)}, "layer_sizes must be a whole number of at least 0, got 2.5; write layer_sizes=2"),
+        (
+            {"visible_bias": np.zeros(3)},
+            "visible_bias must be one number or 4, one per visible unit, got shape (3,); give an array of shape (4,)",
+        ),
+    ],
+)
+def test_what_makes_no_random_machine_is_refused(arguments, message):
+    with pytest.raises((ValueError, TypeError)) as error:
+        Machine.random(**({"layer_sizes": (4, 2), "key": jax.random.key(0)} | arguments))
+    assert str(error.value) == message
+
+
+def test_64_bit_jax_changes_no_number(dbm):
+    """Machines stay in float32 where a user has switched 64-bit JAX on."""
+    random = Machine.random((4, 3, 2), jax.random.key(0), weight_scale=1.0)
+    states = tuple(np.ones((2, n), np.float32) for n in random.layer_sizes)
+    visible = np.eye(4, dtype=np.float32)
+
+    def numbers(machine):
+        inputs = [machine.total_input(states, layer) for layer in range(3)]
+        rounded = machine.in_precision("bfloat16").total_input(states, 1)
+        return machine, inputs, rounded, machine.energy(states), mean_field.infer(machine, visible)
+
+    expected = numbers(random)
+    with jax.enable_x64(True):
+        found = numbers(Machine.random((4, 3, 2), jax.random.key(0), weight_scale=1.0))
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_allclose(np.asarray(a, float), np.asarray(b, float), rtol=1e-6)
 
 
 @pytest.mark.parametrize("sizes", [(4,), (4, 0), ()])

@@ -9,7 +9,7 @@ from secateur import fisher
 from secateur.figures import curves, draw_all, fisher_maps, images, likelihoods, synapse_fate
 from secateur.figures.style import RC
 from secateur.model import enumeration
-from secateur.pruning import RULES
+from secateur.pruning.rules import RULES
 from secateur.report import write_report
 from secateur.report.patches_findings import expectations, headlines, least_loss
 from synthetic_patches import ROUNDS, UNPRUNED_DIVERGENCE, patches_config, patches_results, write_patches_study

@@ -12,7 +12,8 @@ from secateur import fisher, pruning, sampling
 from secateur.model import enumeration
 from secateur.model.machine import Machine
 from secateur.model.moments import Moments, Statistics
-from secateur.pruning import RULES, ImportanceSampling, Synapses, compact, importance, prune, prune_and_retrain
+from secateur.pruning import ImportanceSampling, MoreRemoved, Synapses, compact, importance, prune, prune_and_retrain
+from secateur.pruning import rules as rules_module
 from secateur.training import TrainingSettings
 
 KEY = jax.random.key(3)
@@ -80,10 +81,15 @@ def _silent_machine_and_moments() -> tuple[Machine, Moments]:
 @pytest.mark.parametrize("criterion", ["variance-fi", "heuristic-fi", "fi-times-weight-squared"])
 def test_zero_rule(criterion):
     machine, moments = _silent_machine_and_moments()
-    everything = prune(machine, criterion, 0.5, key=KEY, source=moments, zeros="all")
+    with pytest.warns(MoreRemoved) as warned:
+        everything = prune(machine, criterion, 0.5, key=KEY, source=moments, zeros="all")
+    assert [str(warning.message) for warning in warned] == [
+        "weight matrix 0: 42 of 60 synapses went, 12 beyond the fraction, whose importance is exactly zero; "
+        "say zeros='fraction' to remove no more than was asked for"
+    ]
     np.testing.assert_array_equal(everything.unit_indices[1], [0, 1, 2])
     assert everything.n_synapses == 18
-    fraction = prune(machine, criterion, 0.5, key=KEY, source=moments, zeros="fraction")
+    fraction = prune(machine, criterion, 0.5, key=KEY, source=moments)
     assert fraction.n_synapses == 30
     assert set(np.asarray(fraction.unit_indices[1])) >= {0, 1, 2}
 
@@ -160,7 +166,7 @@ def test_a_users_function_is_a_criterion(rbm):
 
 
 def test_a_registered_rule_works_by_its_name_and_names_are_taken_once(rbm, monkeypatch):
-    monkeypatch.setattr(pruning.criteria, "RULES", dict(RULES))  # the registry is clean afterwards
+    monkeypatch.setattr(rules_module, "RULES", dict(rules_module.RULES))  # the registry is clean afterwards
     pruning.register("signed-weight", lambda synapses: synapses.weights)
     found = prune(rbm, "signed-weight", 0.5, key=KEY)
     gone = np.setdiff1d(np.asarray(rbm.weights[0]), np.asarray(found.weights[0]))
@@ -168,7 +174,6 @@ def test_a_registered_rule_works_by_its_name_and_names_are_taken_once(rbm, monke
     with pytest.raises(ValueError) as error:
         pruning.register("variance-fi", lambda synapses: synapses.weights)
     assert str(error.value) == "criterion 'variance-fi' is already registered; choose another name"
-    assert "signed-weight" not in RULES
 
 
 def test_a_criterion_of_the_wrong_shape_is_refused(rbm):
@@ -178,7 +183,7 @@ def test_a_criterion_of_the_wrong_shape_is_refused(rbm):
     with pytest.raises(ValueError) as error:
         prune(rbm, short, 0.5, key=KEY)
     assert str(error.value) == (
-        f"criterion {short!r} must return one importance per synapse, shape (5, 4) for weight matrix 0, got shape (5,)"
+        "criterion 'short' must return one importance per synapse, shape (5, 4) for weight matrix 0, got shape (5,)"
     )
 
 
@@ -204,14 +209,16 @@ def test_fractions_outside_zero_and_one_are_refused(dbm, fraction):
     shown = fraction[-1] if isinstance(fraction, tuple) else fraction
     with pytest.raises(ValueError) as error:
         prune(dbm, "random", fraction, key=KEY)
-    expected = f"fraction must lie between 0 and 1 (both excluded), got {shown}; 0.1 removes a tenth"
+    expected = f"fraction must lie between 0 and 1 (both excluded), got {float(shown)}; 0.1 removes a tenth"
     assert str(error.value) == expected
 
 
 def test_a_number_of_fractions_that_does_not_fit_is_refused(dbm):
     with pytest.raises(ValueError) as error:
         prune(dbm, "random", (0.1, 0.2, 0.3), key=KEY)
-    assert str(error.value) == "fraction must be one number or 2 (one per weight matrix), got 3"
+    assert str(error.value) == (
+        "fraction must be one number or 2 (one per weight matrix), got 3; a single number holds for every weight matrix"
+    )
 
 
 @pytest.mark.usefixtures("unchecked")

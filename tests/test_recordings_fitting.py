@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from pairwise_brute_force import PairwiseBruteForce, small_model
-from secateur import likelihood, pairwise
-from secateur.likelihood.partition import LogPartition
+from secateur import likelihood
+from secateur.likelihood import LogPartition
 from secateur.model.machine import Machine
+from secateur.model.trust import Verdict
 from secateur.recordings import choose_n_hidden, compare, default_settings, fit_machine, fitting
-from secateur.training import TrainingSettings
+from secateur.training import TrainingSettings, fit_independent
 
 KEY = jax.random.key(0)
 EPOCHS = np.repeat(np.arange(10), 100)
@@ -75,13 +76,10 @@ def test_gains_are_judged_within_resamples(comparison):
 
 def test_the_error_of_log_z_widens_the_intervals_and_too_few_weights_are_told(words, monkeypatch):
     def uncertain(model, key, rates):
-        exact = (
-            pairwise.log_partition(model)
-            if isinstance(model, pairwise.PairwiseModel)
-            else likelihood.log_partition(model)
-        )
+        exact = likelihood.log_partition(model)
         known = isinstance(model, Machine)
-        return LogPartition(exact.estimate, 0.0 if known else 0.5, 100.0 if known else 3.0)
+        verdict = Verdict() if known else Verdict(("effective sample size 3.0; take more chains",))
+        return LogPartition(exact.estimate, 0.0 if known else 0.5, verdict=verdict)
 
     monkeypatch.setattr(fitting, "log_partition", uncertain)
     found = compare(words, EPOCHS, KEY, n_hidden=2, settings=BRIEF, n_bootstrap=2000)
@@ -89,7 +87,8 @@ def test_the_error_of_log_z_widens_the_intervals_and_too_few_weights_are_told(wo
     # Independent errors add in squares; 0.5 nats are 1.96 nats wide.
     assert width["pairwise"] == pytest.approx(np.hypot(width["rbm-2"], 2 * 1.96 * 0.5), rel=0.1)
     assert _value(found.table, "pairwise", "gain over independent")["log_z_error"] == pytest.approx(np.hypot(0.5, 0.5))
-    assert any(s.startswith("Effective sample size 3.0 of log Z of pairwise (fold 0)") for s in found.sentences)
+    told = "log Z of pairwise (fold 0), and so its likelihood, is NOT TO BE TRUSTED: effective sample size 3"
+    assert any(s.startswith(told) for s in found.sentences)
 
 
 def test_fits_are_announced_and_repeat_with_the_key(words, comparison):
@@ -106,8 +105,8 @@ def test_a_machine_fitted_to_words_learns_more_than_their_rates(words):
     words = words[:800]
     machine = fit_machine(words, KEY, n_hidden=2, settings=BRIEF.model_copy(update={"n_epochs": 150}))
     assert machine.layer_sizes == (6, 2)
-    independent = pairwise.independent(words)
-    reference = fitting.log_probability(independent, words, pairwise.log_partition(independent)).mean()
+    independent = fit_independent(words)
+    reference = fitting.log_probability(independent, words, likelihood.log_partition(independent)).mean()
     log_z = fitting.log_partition(machine, KEY, words.mean(axis=0))
     assert log_z.standard_error == 0
     assert fitting.log_probability(machine, words, log_z).mean() > reference + 0.02

@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from brute_force import BruteForce
 from conftest import small_machine
 from pairwise_brute_force import PAIRWISE_FAULTS, PairwiseBruteForce, small_model, with_pairwise_twins
-from secateur import fisher, pairwise
+from secateur import fisher
 from secateur.model.machine import Machine
 from secateur.model.pairwise import PairwiseModel
 from secateur.recordings import parameters as parameters_module
 from secateur.recordings import ranking_stability, stiffness
 from secateur.recordings.parameters import group_sums, parameter_list, unit_means
+from secateur.training import fit_independent
 from statistical import FAULTS, GROUPED, assert_within_errors, judged
 
 KEY = jax.random.key(0)
@@ -95,7 +96,7 @@ def test_parameters_of_both_conventions_are_one_model(numbers):
 
 def test_relative_changes_scale_rows_and_columns_by_the_parameters(model):
     listed = parameter_list(model)
-    matrix = pairwise.matrix(model, "exact").dense()
+    matrix = fisher.matrix(model, "exact").dense()
     change = listed.change("theta-scaled")
     expected = matrix * listed.values[:, None] * listed.values[None, :]
     np.testing.assert_allclose(change @ matrix @ change.T, expected, atol=1e-12)
@@ -196,8 +197,8 @@ def test_tables_of_a_visible_matrix_of_a_machine(rbm):
 def drawn(monkeypatch):
     """Send small models through drawn states, and many of them."""
     monkeypatch.setattr(module, "_MOST_EXACT", 0)
-    monkeypatch.setattr(module, "_N_CHAINS", 2**13)
-    monkeypatch.setattr(module, "_N_DRAWS", 2)
+    monkeypatch.setattr(module, "_N_CHAINS", 2**12)
+    monkeypatch.setattr(module, "_N_DRAWS", 4)  # the fewest that show whether chains have mixed
     monkeypatch.setattr(module, "_N_BURN_IN", 20)
 
 
@@ -287,7 +288,7 @@ def _independent_words(rates, n_words: int = 2000) -> np.ndarray:
 def test_rankings_that_noise_makes_are_called_not_stable():
     """Equal units without coincidences beyond chance: every ranking is noise."""
     words = _independent_words([0.2] * 6)
-    found = ranking_stability(pairwise.independent(words), words, EPOCHS, KEY, n_shuffles=10)
+    found = ranking_stability(fit_independent(words), words, EPOCHS, KEY, n_shuffles=10)
     assert not found.table["stable"].any()
     for sentence in found.sentences:
         assert "is not stable: rank correlation" in sentence and "Do not read single ranks from it." in sentence
@@ -295,7 +296,7 @@ def test_rankings_that_noise_makes_are_called_not_stable():
 
 def test_rankings_that_rates_make_are_told_from_those_that_coincidences_make(model, words):
     rated = _independent_words(np.linspace(0.05, 0.4, 6))
-    by_rates = ranking_stability(pairwise.independent(rated), rated, EPOCHS, KEY, n_shuffles=10).table
+    by_rates = ranking_stability(fit_independent(rated), rated, EPOCHS, KEY, n_shuffles=10).table
     assert list(by_rates["ranking"]) == ["units", "couplings", "couplings beyond rates"]
     assert list(by_rates["stable"]) == [True, True, False]
     assert (by_rates["shuffled"][:2] > 0.9).all() and abs(by_rates["shuffled"][2]) < 0.4

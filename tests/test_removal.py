@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 from secateur.model.machine import Machine
 from secateur.model.trials import stack, unstack
 from secateur.pruning import (
+    RemovalCount,
     compact,
     living_units,
     number_to_remove,
@@ -77,11 +78,18 @@ def test_removing_dead_units_changes_nothing_twice_and_leaves_its_argument(masks
         np.testing.assert_array_equal(original, now)
 
 
-@given(st.integers(0, 300_000), some_fraction)
-def test_number_to_remove_is_the_nearest_to_the_fraction(n_synapses, fraction):
-    n_remove = number_to_remove(n_synapses, fraction)
-    assert 0 <= n_remove <= n_synapses
-    assert abs(n_remove - n_synapses * fraction) <= 0.5 + 1e-9 * n_synapses
+@given(st.integers(0, 300_000), st.integers(1, 9_999))
+def test_number_to_remove_is_exactly_the_decimal_fraction_halves_down(n_synapses, ten_thousandths):
+    """In whole numbers: twice what goes is the nearest to twice the fraction, from below where it is half."""
+    n_remove = number_to_remove(n_synapses, ten_thousandths / 10_000)
+    twice = 2 * n_synapses * ten_thousandths
+    assert 10_000 * (2 * n_remove - 1) < twice <= 10_000 * (2 * n_remove + 1)
+
+
+def test_half_a_synapse_stays_whatever_the_binary_fraction():
+    """27.5 of 50 in decimals; as binary numbers 50 * 0.55 is more than that."""
+    assert 50 * 0.55 > 27.5
+    assert number_to_remove(50, 0.55) == 27 and number_to_remove(50, 0.07) == 3
 
 
 @pytest.mark.parametrize(("n_synapses", "left"), [(910, 455), (455, 228), (228, 114), (114, 57)])
@@ -92,10 +100,10 @@ def test_halving_counts_of_the_paper(n_synapses, left):
 @given(some_scores(), some_fraction, some_key)
 def test_exactly_the_lowest_go(case, fraction, key):
     scores, mask = case
-    kept = remove_lowest(scores, mask, fraction, key, "fraction")
+    kept, count = remove_lowest(scores, mask, fraction, key, "fraction")
     assert not (kept & ~mask).any()
     removed = mask & ~kept
-    assert removed.sum() == number_to_remove(int(mask.sum()), fraction)
+    assert removed.sum() == number_to_remove(int(mask.sum()), fraction) == count.asked == count.gone
     if removed.any() and kept.any():
         assert scores[removed].max() <= scores[kept].min()
 
@@ -105,32 +113,68 @@ def test_zero_rule_removes_all_zeros_or_a_choice_of_them(case, fraction, key):
     scores, mask = case
     n_remove = number_to_remove(int(mask.sum()), fraction)
     zero = mask & (scores == 0)
-    kept = remove_lowest(scores, mask, fraction, key, "all")
+    kept, count = remove_lowest(scores, mask, fraction, key, "all")
     lowest = mask.any() and scores[mask].min() == 0
     if lowest and zero.sum() > n_remove:
         np.testing.assert_array_equal(kept, mask & ~zero)
-        choice = remove_lowest(scores, mask, fraction, key, "fraction")
+        choice, _ = remove_lowest(scores, mask, fraction, key, "fraction")
         assert (mask & ~choice).sum() == n_remove
         assert (scores[mask & ~choice] == 0).all()
+        assert count == (n_remove, zero.sum(), zero.sum(), True, False)
     else:
         assert (mask & ~kept).sum() == n_remove
+        assert count.beyond == 0
 
 
 def test_negative_importance_is_below_zero_and_does_not_trigger_the_zero_rule():
     """Anti-FI: most synapses carry nothing, the few informative ones must go first."""
     scores = np.array([[-0.25, -0.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]])
-    kept = remove_lowest(scores, np.ones_like(scores, bool), 0.25, KEYS[0], "all")
+    kept, count = remove_lowest(scores, np.ones_like(scores, bool), 0.25, KEYS[0], "all")
     np.testing.assert_array_equal(kept, scores == 0)
+    assert (count.asked, count.gone, count.n_zero, str(count)) == (2, 2, 0, "")
+
+
+@given(some_scores(), some_fraction, some_key, st.sampled_from(["all", "fraction"]))
+def test_the_order_of_a_mask_in_memory_changes_nothing(case, fraction, key, zeros):
+    scores, mask = case
+    expected, count = remove_lowest(scores, mask, fraction, key, zeros)
+    for order in (np.asfortranarray(mask), np.asfortranarray(np.repeat(mask, 2, axis=0))[::2]):
+        kept, again = remove_lowest(np.asfortranarray(scores), order, fraction, key, zeros)
+        np.testing.assert_array_equal(kept, expected)
+        assert again == count and (mask & ~kept).sum() == count.gone
+
+
+@pytest.mark.parametrize(
+    ("count", "words"),
+    [
+        (RemovalCount(75, 75, 10), ""),
+        (RemovalCount(75, 75, 325), "chosen at random from the 325 whose importance is exactly zero"),
+        (
+            RemovalCount(75, 75, 1325, exact=False),
+            "chosen at random from the 1,325 whose importance cannot be told from zero in the draws",
+        ),
+        (RemovalCount(75, 325, 325), "250 beyond the fraction, whose importance is exactly zero"),
+        (
+            RemovalCount(75, 325, 325, exact=False),
+            "250 beyond the fraction, whose importance cannot be told from zero in the draws",
+        ),
+        (RemovalCount(75, 80, 0, by_units=True), "5 beyond the fraction, in whole units"),
+        (RemovalCount(75, 70, 0, by_units=True), ""),
+    ],
+)
+def test_a_count_says_what_went_and_why(count, words):
+    assert str(count) == words
+    assert count.beyond == max(count.gone - 75, 0)
 
 
 def test_ties_are_broken_by_the_key():
     scores, mask = np.ones((10, 10)), np.ones((10, 10), bool)
-    first, again, other = (remove_lowest(scores, mask, 0.5, key) for key in (KEYS[0], KEYS[0], KEYS[1]))
+    first, again, other = (remove_lowest(scores, mask, 0.5, key)[0] for key in (KEYS[0], KEYS[0], KEYS[1]))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
     # Every synapse is as likely to stay: 100 of 200 keys, give or take seven standard deviations.
     keys = jax.random.split(jax.random.key(9), 200)
-    stayed = np.sum([remove_lowest(scores, mask, 0.5, key) for key in keys], axis=0)
+    stayed = np.sum([remove_lowest(scores, mask, 0.5, key)[0] for key in keys], axis=0)
     assert stayed.min() > 50 and stayed.max() < 150
 
 
@@ -139,7 +183,7 @@ def test_importance_that_is_not_a_number_is_refused():
     with pytest.raises(ValueError) as error:
         remove_lowest(scores, np.ones((2, 2), bool), 0.5, KEYS[0])
     assert str(error.value) == "importance is NaN for 2 synapses; mend the criterion"
-    kept = remove_lowest(scores, ~np.isnan(scores), 0.5, KEYS[0])  # absent synapses may have any importance
+    kept, _ = remove_lowest(scores, ~np.isnan(scores), 0.5, KEYS[0])  # absent synapses may have any importance
     np.testing.assert_array_equal(kept, [[False, False], [False, True]])
 
 

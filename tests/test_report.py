@@ -5,7 +5,7 @@ import pytest
 
 from pages import OWN_RULE, SCRIPT, Page, plain
 from secateur.figures.style import RC
-from secateur.pruning import RULES
+from secateur.pruning.rules import RULES
 from secateur.report import write_report
 from secateur.report.digits_findings import at_synapses, expectations, headlines
 from secateur.report.wording import percent, points, written

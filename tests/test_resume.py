@@ -20,8 +20,8 @@ import secateur as sc
 from command_line import call
 from conftest import small_machine
 from secateur.storage import arrays as array_files
+from secateur.storage.progress import Silent
 from secateur.studies import StudyFolder, load_config
-from secateur.studies.progress import Silent
 from secateur.training import TrainingCheckpoint, TrainingSettings, train
 from study_settings import TINY
 
@@ -214,7 +214,7 @@ def test_a_training_continues_to_the_bit_from_every_epoch(tmp_path, monkeypatch,
     class Stop(Exception):
         pass
 
-    def stop(at, epoch):
+    def stop(at, epoch, *_):
         if epoch == at:
             raise Stop
 
@@ -222,16 +222,21 @@ def test_a_training_continues_to_the_bit_from_every_epoch(tmp_path, monkeypatch,
         path = tmp_path / f"{at}.safetensors"
         with pytest.raises(Stop):
             part = TrainingCheckpoint(path, 0).part("all")
-            train(machine, rows, settings, key, checkpoint=part, on_epoch=partial(stop, at))
+            train(machine, rows, settings, key, checkpoint=part, callback=partial(stop, at))
         told: list[int] = []
         again, measured = train(
-            machine, rows, settings, key, checkpoint=TrainingCheckpoint(path).part("all"), on_epoch=told.append
+            machine,
+            rows,
+            settings,
+            key,
+            checkpoint=TrainingCheckpoint(path).part("all"),
+            callback=lambda n, *_, told=told: told.append(n),
         )
         assert told == [1, 2, 3, 4]
         jax.tree.map(np.testing.assert_array_equal, (again, vars(measured)), (whole, vars(history)))
         arrays, header = array_files.read_arrays(path, "training checkpoint", "secateur-training", 1)
-        n_parameters = len(jax.tree.leaves(machine))
-        for place in range(n_parameters, sum(name.startswith("all/") and "history" not in name for name in arrays)):
+        n_parameters, n_arrays = len(jax.tree.leaves(machine)), sum("history" not in name for name in arrays)
+        for place in range(n_parameters, n_arrays - 1):  # all but the step, which stands last
             arrays[f"all/{place}"] = np.zeros_like(arrays[f"all/{place}"])
         array_files.write_arrays(path, arrays, header)
         forgetful, _ = train(machine, rows, settings, key, checkpoint=TrainingCheckpoint(path).part("all"))

@@ -55,7 +55,7 @@ def test_a_threshold_makes_rows_of_any_numbers(tmp_path):
             np.array([[0, 1], [1, 2]]),
             "must hold 0 and 1 only, got 2 in row 1, column 1; give the threshold",
         ),
-        ("rows.npy", np.array([[0, np.nan]]), "must hold 0 and 1 only, got nan in row 0, column 1"),
+        ("rows.npy", np.array([[0, np.nan]]), "must hold numbers only, got nan in row 0, column 1, which no threshold"),
         ("rows.npy", np.zeros(4), r"must hold a table \(rows, units\), got an array of shape \(4,\)"),
         ("rows.npy", np.zeros((0, 4)), r"must hold a table \(rows, units\), got an array of shape \(0, 4\)"),
         ("rows.npy", np.array([["0"]]), "must hold numbers, got an array of type <U1"),
@@ -80,8 +80,17 @@ def test_a_threshold_makes_rows_of_any_numbers(tmp_path):
         ),
         ("rows.csv", b"", "it holds no numbers"),
         ("rows.csv", b"a,b\n", "it holds no numbers"),
-        ("rows.csv", b"0,1\n1\n", "rows.csv cannot be read as rows of 0 and 1: .*columns"),
-        ("rows.csv", b"0;1\n1;0\n", "could not convert string '1;0'"),
+        (
+            "rows.csv",
+            b"0,1\n1\n",
+            "rows.csv cannot be read as rows of 0 and 1: line 2 has 1 columns, line 1 has 2; give every line as "
+            "many values",
+        ),
+        (
+            "rows.csv",
+            b"0;1\n1;0\n",
+            "line 2, column 1 holds '1;0', which is no number; write commas or white space between the values",
+        ),
         ("rows.txt", bytes(range(128, 160)), "rows.txt cannot be read as rows of 0 and 1: 'utf-8'"),
         ("rows.csv", b"0," * 150 + b"1\n", "more than 100; give fewer rows"),
         ("rows.mat", b"", r"rows.mat must end in \.npy, \.npz, \.csv, \.txt to be read as rows of 0 and 1"),
@@ -102,5 +111,55 @@ def test_what_is_no_table_of_0_and_1_is_refused(tmp_path, monkeypatch, name, con
 
 def test_a_threshold_does_not_hide_values_that_are_no_numbers(tmp_path):
     np.save(tmp_path / "rows.npy", np.array([[0.5, np.nan]]))
-    with pytest.raises(ValueError, match="holds NaN, which no threshold makes 0 or 1"):
+    with pytest.raises(
+        ValueError, match="got nan in row 0, column 1, which no threshold makes 0 or 1; leave such rows"
+    ):
         read_rows(tmp_path / "rows.npy", binarize=0.1)
+
+
+MISSING = ["", "NA", "n/a", "null", "None", "-", "?", "."]
+
+
+@given(TABLES, st.sampled_from([*MISSING, "x"]), st.data(), st.booleans())
+def test_a_missing_value_is_refused_in_any_line(tmp_path_factory, table, cell, data, header):
+    """The first line as well: it is not taken for names, and no line is dropped."""
+    if table.shape[1] == 1:
+        table = np.hstack([table, table])  # a single column has no empty cells: its line is blank
+    row, column = (data.draw(st.integers(0, n - 1)) for n in table.shape)
+    cells = [[str(int(value)) for value in line] for line in table]
+    cells[row][column] = cell
+    names = [[f"unit{i}" for i in range(table.shape[1])]] if header else []
+    path = tmp_path_factory.getbasetemp() / "missing.csv"
+    path.write_text("".join(",".join(line) + "\n" for line in names + cells))
+    with pytest.raises(ValueError) as error:
+        read_rows(path)
+    assert str(error.value) == (
+        f"{path} cannot be read as rows of 0 and 1: line {row + 1 + header}, column {column + 1} holds {cell!r}, which "
+        "is no number; leave such lines out, and columns of names; one line of names may stand at the top"
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "message"),
+    [
+        (",a,b", "line 1, column 1 holds ''"),  # names as pandas writes them above a column of row names
+        ("a,1,b", "line 1, column 1 holds 'a'"),
+        ('"0","1","1"', "line 1, column 1 holds '\"0\"'"),
+        ("0,1,2", r"its line 1 counts the columns \(0,1,2\.\.\.\); remove that line"),
+        ("1,2,3", r"its line 1 counts the columns \(1,2,3\.\.\.\); remove that line"),
+        ("a,b", "line 2 has 3 columns, line 1 has 2"),
+        ("nan,1,0", "got nan in row 0, column 0"),
+    ],
+)
+@pytest.mark.parametrize("binarize", [None, 0.5])
+def test_a_first_line_that_is_neither_names_nor_numbers_is_refused(tmp_path, first, message, binarize):
+    path = tmp_path / "rows.csv"
+    path.write_text(f"{first}\n0,1,1\n1,0,0\n")
+    with pytest.raises(ValueError, match=message):
+        read_rows(path, binarize=binarize)
+
+
+def test_comments_stand_anywhere(tmp_path):
+    path = tmp_path / "rows.txt"
+    path.write_text("# recorded in 2021\na b c\n0 1 1\n# a pause\n1 0 0\n")
+    np.testing.assert_array_equal(read_rows(path), TABLE)

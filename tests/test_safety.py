@@ -29,7 +29,7 @@ from pages import Page
 from secateur.data import cifar, mnist, read_cifar10, read_mnist
 from secateur.data.rows import read_rows
 from secateur.figures.style import RC
-from secateur.pruning import RULES
+from secateur.pruning.rules import RULES
 from secateur.reading.words import load_words, words
 from secateur.report import write_report
 from secateur.storage import limits

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,8 +13,11 @@ from scipy import stats
 from brute_force import BruteForce
 from secateur import sampling
 from secateur.model.machine import Machine
-from secateur.model.moments import Moments, Statistics
-from secateur.sampling import block_gibbs
+from secateur.model.moments import Statistics
+from secateur.sampling import Gibbs
+from secateur.sampling.runner import streamed_moments
+from secateur.sampling.stored import moments_of
+from secateur.sampling.sweep import half_sweep
 from statistical import (
     FALSE_ALARMS,
     FAULTS,
@@ -41,7 +46,7 @@ def test_sampled_moments_lie_within_their_errors(machine, fault):
 def test_moments_of_stored_draws_lie_within_their_errors(dbm, fault):
     start = sampling.random_states(dbm, jax.random.key(0), 8192)
     states = sampling.gibbs(FAULTS[fault](dbm), start, jax.random.key(1), 50)
-    found = Moments.of_states(states)
+    found = moments_of(dbm, states)
     with judged(fault):
         assert_within_errors(found.values, found.standard_errors, _exact(dbm), GROUPED)
 
@@ -55,7 +60,7 @@ def test_reported_errors_are_those_of_repeated_runs(rbm, fault):
     start = sampling.random_states(rbm, jax.random.key(4), 64)
 
     def run(key):
-        return sampling.moments(rbm, start, key, n_draws=50, n_burn_in=50)
+        return streamed_moments(rbm, Gibbs(), Gibbs().init(rbm, key, 64, start), key, n_draws=50, n_burn_in=50)
 
     moments = jax.vmap(run)(keys)
     scale = {"right": 1.0, "errors halved": 0.5, "errors doubled": 2.0}[fault]
@@ -90,7 +95,7 @@ def test_clamped_sampling_draws_from_the_exact_conditional(dbm, fault):
     if fault != "clamp left out":
         np.testing.assert_array_equal(states[0], start[0])
         np.testing.assert_array_equal(states[1][:, held], 1)
-    found = Moments.of_states(states)
+    found = moments_of(dbm, states)
     with judged(fault):
         expected = Statistics(tuple(rates), tuple(coincidences))
         assert_within_errors(found.values, found.standard_errors, expected, GROUPED)
@@ -100,7 +105,7 @@ def test_conditional_means_are_exact_probabilities_given_the_even_layers(machine
     """Second half-sweep: each odd unit's probability given the even layers, from the joint distribution."""
     exact = BruteForce(machine)
     joint = tuple(jnp.asarray(s, jnp.float32) for s in exact.states)
-    new, means = sampling.half_sweep(machine, joint, jax.random.key(0), parity=1)
+    new, means, _ = half_sweep(machine, joint, jax.random.key(0), parity=1)
     even = np.concatenate(exact.states[0::2], axis=1)
     numbers = (even @ (2.0 ** np.arange(even.shape[1]))).astype(int)
     total = np.bincount(numbers, weights=exact.probabilities)[numbers]
@@ -120,25 +125,25 @@ def test_conditional_means_are_exact_probabilities_given_the_even_layers(machine
 def test_held_units_are_their_own_means(dbm):
     states = sampling.random_states(dbm, jax.random.key(0), 64)
     held = jnp.asarray([True, False, True])
-    new, means = sampling.half_sweep(dbm, states, jax.random.key(1), 1, (None, held, None))
-    free_new, free_means = sampling.half_sweep(dbm, states, jax.random.key(1), 1)
+    new, means, _ = half_sweep(dbm, states, jax.random.key(1), 1, (None, held, None))
+    free_new, free_means, _ = half_sweep(dbm, states, jax.random.key(1), 1)
     for found, free in ((new, free_new), (means, free_means)):
         np.testing.assert_array_equal(found[1], jnp.where(held[None, :], states[1], free[1]))
         assert (np.asarray(found[1]) != np.asarray(free[1])).any()
 
 
 def test_draws_and_streamed_moments_come_from_the_same_chains(rbm):
-    start = sampling.random_states(rbm, jax.random.key(0), 64)
-    draws, diagnostics = sampling.sample(rbm, start, jax.random.key(1), n_draws=20, n_sweeps=2, n_burn_in=3)
+    schedule: dict[str, Any] = {"n_draws": 20, "n_chains": 64, "n_sweeps": 2, "n_burn_in": 3}
+    draws = sampling.sample(rbm, jax.random.key(1), **schedule)
     assert [d.shape for d in draws] == [(20, 64, n) for n in rbm.layer_sizes]
-    moments = sampling.moments(rbm, start, jax.random.key(1), n_draws=20, n_sweeps=2, n_burn_in=3)
+    moments = sampling.moments(rbm, jax.random.key(1), **schedule)
     # The even layer enters the moments as states, so its rates are plain averages over the draws.
     np.testing.assert_allclose(moments.rates[0], np.asarray(draws[0]).mean(axis=(0, 1)), rtol=1e-5)
     found = moments.diagnostics
-    assert found is not None
     assert (found.n_chains, found.n_draws, found.n_sweeps) == (64, 20, 2)
-    np.testing.assert_allclose(found.effective_sample_size, diagnostics.effective_sample_size, rtol=1e-4)
-    np.testing.assert_allclose(found.split_r_hat, diagnostics.split_r_hat, rtol=1e-4)
+    np.testing.assert_allclose(found.effective_sample_size, draws.diagnostics.effective_sample_size, rtol=1e-4)
+    energies = np.asarray(rbm.energy(draws.rows())).reshape(64, 20).T
+    np.testing.assert_allclose(draws.energies, energies, rtol=1e-5)
 
 
 def test_same_key_same_states_and_inputs_stay_as_they_were(rbm):
@@ -153,26 +158,25 @@ def test_same_key_same_states_and_inputs_stay_as_they_were(rbm):
         assert (np.asarray(first[layer]) != np.asarray(other[layer])).any()
 
 
-@pytest.mark.parametrize(("n_chains", "n_draws"), [(1, 10), (8, 1)])
-def test_too_few_draws_for_an_error_are_refused(rbm, n_chains, n_draws):
-    start = sampling.random_states(rbm, jax.random.key(0), n_chains)
-    message = f"need at least 2 chains and 2 draws for a standard error, got {n_chains} chains and {n_draws} draws"
-    with pytest.raises(ValueError, match=message):
-        sampling.moments(rbm, start, jax.random.key(1), n_draws=n_draws)
+@pytest.mark.parametrize(("name", "value"), [("n_chains", 1), ("n_draws", 1)])
+def test_too_few_draws_for_an_error_are_refused(rbm, name, value):
+    numbers = {"n_chains": 8, "n_draws": 10} | {name: value}
+    with pytest.raises(ValueError, match=f"{name} must be a whole number of at least 2, got 1"):
+        sampling.moments(rbm, jax.random.key(1), **numbers)
 
 
 def test_one_row_of_states_is_refused(rbm):
     start = sampling.random_states(rbm, jax.random.key(0), 1)
     with pytest.raises(ValueError, match="at least 2 rows for a standard error, got 1; draw more states"):
-        Moments.of_states(start)
+        moments_of(rbm, start)
 
 
-@pytest.mark.parametrize("n_rows", [2, 16, 17, 33, 50])
+@pytest.mark.parametrize("n_rows", [2, 16, 17, 33, 500])
 def test_errors_from_groups_of_any_size(n_rows):
     """Up to 16 groups of consecutive rows, the last ones smaller, against NumPy loops."""
     rng = np.random.default_rng(n_rows)
     lower, upper = (rng.integers(0, 2, (n_rows, n)).astype(np.float32) for n in (3, 2))
-    found = Moments.of_states((jnp.asarray(lower), jnp.asarray(upper)))
+    found = moments_of(Machine([np.zeros((3, 2))], [np.zeros(3), np.zeros(2)]), (lower, upper))
     size = -(-n_rows // min(n_rows, 16))
     groups = [slice(start, start + size) for start in range(0, n_rows, size)]
     products = lower[:, :, None] * upper[:, None, :]
@@ -185,7 +189,12 @@ def test_errors_from_groups_of_any_size(n_rows):
         spread = sum(
             s**2 * (values[g].mean(axis=0) - values.mean(axis=0)) ** 2 for s, g in zip(shares, groups, strict=True)
         )
-        np.testing.assert_allclose(error, np.sqrt(spread * len(groups) / (len(groups) - 1)), rtol=1e-4, atol=1e-6)
+        between_groups = np.sqrt(spread * len(groups) / (len(groups) - 1))
+        # Seen in few rows: an error that covers what was not seen, never less than the spread.
+        few = np.minimum(mean, 1 - np.asarray(mean)) * n_rows < 40
+        np.testing.assert_allclose(np.asarray(error)[~few], between_groups[~few], rtol=1e-4)
+        assert (np.asarray(error) >= between_groups - 1e-5).all()
+        assert (np.asarray(error)[few] >= 1.4 / n_rows).all()
 
 
 def test_memory_does_not_grow_with_the_number_of_states(dbm):
@@ -194,7 +203,11 @@ def test_memory_does_not_grow_with_the_number_of_states(dbm):
     states = sampling.random_states(dbm, key, 100)
     needed = {}
     for n_draws in (100, 1000):
-        program = block_gibbs._moments.lower(dbm, states, key, n_draws, 1, 0).compile()
+
+        def stream(states, key, n_draws=n_draws, sampler=Gibbs()):  # noqa: B008
+            return streamed_moments(dbm, sampler, sampler.init(dbm, key, 100, states), key, n_draws=n_draws)
+
+        program = jax.jit(stream).lower(states, key).compile()
         analysis = program.memory_analysis()
         assert analysis is not None
         needed[n_draws] = analysis.temp_size_in_bytes

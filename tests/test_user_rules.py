@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from secateur.model import enumeration
-from secateur.pruning import check_criterion, criterion_names, importance, prune, register, rule_named
-from secateur.pruning.criteria import RULES
+from secateur.pruning import criterion_names, importance, prune, register, rule_named
+from secateur.pruning.rules import RULES
 from secateur.studies import load_config
 
 KEY = jax.random.key(1)
@@ -114,14 +114,14 @@ def test_an_installed_package_offers_criteria(rbm):
     with pytest.raises(ValueError, match="criterion 'pruners-busy' is already registered; choose another name"):
         register("pruners-busy", RULES["random"])
     with pytest.raises(ValueError, match="criterion 'lost': there is no module 'gone_rules'"):
-        check_criterion("lost")
+        rule_named("lost")
 
 
 @pytest.mark.usefixtures("folder")
 def test_the_current_folder_hides_no_installed_module(folder):
     (folder / "colorsys.py").write_text("def rgb_to_hsv(synapses):\n    return 'mine'\n")
     sys.modules.pop("colorsys", None)
-    assert rule_named("colorsys:rgb_to_hsv").__code__.co_filename != str(folder / "colorsys.py")
+    assert rule_named("colorsys:rgb_to_hsv").function.__code__.co_filename != str(folder / "colorsys.py")
 
 
 @pytest.mark.usefixtures("folder")
@@ -147,7 +147,7 @@ def test_a_study_imports_the_rules_it_names_and_a_finished_one_does_not(folder):
         ("own_rules:busi", r"'own_rules' \(.*own_rules\.py\) has no 'busi'; did you mean 'busy'\?"),
         ("own_rules:", r"'own_rules' \(.*own_rules\.py\) has no ''; write module:function"),
         ("math:busy", "'math' (.*) has no 'busy'"),
-        ("own_rules:threshold", "criterion 'own_rules:threshold' must name a function of Synapses, got a float"),
+        ("own_rules:threshold", "criterion 'own_rules:threshold' must name a function or a rule, got a float"),
         (
             "broken_rules:rule",
             "importing 'broken_rules' raised ModuleNotFoundError: No module named 'module_that_is_not_",
@@ -162,7 +162,7 @@ def test_a_study_imports_the_rules_it_names_and_a_finished_one_does_not(folder):
 @pytest.mark.usefixtures("folder")
 def test_a_rule_that_cannot_be_had_is_refused(name, message):
     with pytest.raises(ValueError, match=message):
-        check_criterion(name)
+        rule_named(name)
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,20 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from secateur import data, fisher, likelihood, model, pairwise, pruning, recordings, sampling, studies, training
+    from secateur import data, fisher, likelihood, model, pruning, recordings, sampling, studies, training
     from secateur.estimator import BoltzmannMachine
     from secateur.model.machine import Machine, receptive_field_mask
+    from secateur.model.pairwise import PairwiseModel
+    from secateur.model.trust import NotToBeTrusted, Verdict
     from secateur.reading.words import load_words, words
     from secateur.storage.machines import load_machine, save_machine
 
 _ATTRIBUTES = {
     "BoltzmannMachine": "secateur.estimator",
     "Machine": "secateur.model.machine",
+    "NotToBeTrusted": "secateur.model.trust",
+    "PairwiseModel": "secateur.model.pairwise",
+    "Verdict": "secateur.model.trust",
     "load_machine": "secateur.storage.machines",
     "load_words": "secateur.reading.words",
     "receptive_field_mask": "secateur.model.machine",
@@ -31,7 +36,6 @@ _MODULES = (
     "fisher",
     "likelihood",
     "model",
-    "pairwise",
     "pruning",
     "recordings",
     "sampling",
@@ -42,13 +46,15 @@ _MODULES = (
 __all__ = [
     "BoltzmannMachine",
     "Machine",
+    "NotToBeTrusted",
+    "PairwiseModel",
+    "Verdict",
     "data",
     "fisher",
     "likelihood",
     "load_machine",
     "load_words",
     "model",
-    "pairwise",
     "pruning",
     "receptive_field_mask",
     "recordings",

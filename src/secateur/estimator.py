@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any, Literal, no_type_check
 
@@ -18,20 +17,25 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from secateur import likelihood, pruning, sampling, training
-from secateur.fisher.diagonal import FisherInformation, Source, heuristic, variance
-from secateur.likelihood.partition import TRUSTED_SAMPLE_SIZE
-from secateur.model import enumeration, mean_field
+from secateur import likelihood, pruning, training
+from secateur.fisher.diagonal import FisherInformation, heuristic, variance
+from secateur.model import checked, enumeration, mean_field
 from secateur.model.machine import Machine, receptive_field_masks
 from secateur.model.randomness import child_key
-from secateur.pruning import ImportanceSampling, Rule
+from secateur.pruning import Criterion, ImportanceSampling
 from secateur.pruning.prune import Fraction
 from secateur.pruning.removal import Zeros
+from secateur.sampling import Sampler
+from secateur.sampling.diagnostics import AVERAGES_R_HAT_LIMIT
+from secateur.sampling.draws import sampled
 
 _DEFAULTS = training.TrainingSettings()
 
 N_SWEEPS = 200
 """Sweeps from independent units to a state taken as a draw from the model (Scholl, Rule & Hennig 2021, Methods)."""
+
+_WATCHED_DRAWS, _FEWEST_CHAINS = 10, 20
+"""Draws of every chain, and chains, that tell whether a sample can be trusted, however few rows are wanted."""
 
 _unchecked = no_type_check  # a run-time matter only: type checkers go on reading the annotations
 
@@ -131,16 +135,16 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.binarize = binarize
         self.random_state = random_state
 
-    def fit(self, X: Any, y: Any = None, *, on_epoch: Callable[[int], None] | None = None) -> BoltzmannMachine:
+    def fit(self, X: Any, y: Any = None, *, callback: training.Callback | None = None) -> BoltzmannMachine:
         """Train a new machine on the rows of ``X``.
 
         Parameters
         ----------
         X
             0/1 rows ``(n, n_features)``, or numbers that ``binarize`` makes so. ``y`` is ignored.
-        on_epoch
+        callback
             Called after every epoch with the number of finished epochs of the present step (pretraining takes one step
-            per weight matrix).
+            per weight matrix), the machine, and the history so far.
 
         Raises
         ------
@@ -158,9 +162,9 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         if self.pretrain_epochs != 0:
             pretraining = self._settings("pretrain_epochs", self.pretrain_epochs)
             key = child_key(self._key, "pretraining")
-            machine, _ = training.pretrain(machine, rows, pretraining, key, on_epoch=on_epoch)
+            machine, _ = training.pretrain(machine, rows, pretraining, key, callback=callback)
         key = child_key(self._key, "training")
-        self.machine_, self.history_ = training.train(machine, rows, settings, key, on_epoch=on_epoch)
+        self.machine_, self.history_ = training.train(machine, rows, settings, key, callback=callback)
         self._log_partition: likelihood.LogPartition | None = None
         return self
 
@@ -173,33 +177,49 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return np.asarray(_top_layer(self.machine_, self._rows(X)))
 
     def sample(
-        self, n_samples: int = 1, *, n_sweeps: int = N_SWEEPS, random_state: int | np.random.RandomState | None = None
+        self,
+        n_samples: int = 1,
+        *,
+        n_sweeps: int = N_SWEEPS,
+        sampler: str | Sampler = "auto",
+        random_state: int | np.random.RandomState | None = None,
     ) -> Float[np.ndarray, "samples visible"]:
-        """Visible 0/1 rows ``(n_samples, n_features)``, each from a chain of its own that starts at independent units.
+        """Visible 0/1 rows ``(n_samples, n_features)``, each from a chain of its own; chains start dispersed.
 
         Parameters
         ----------
         n_samples
             Rows to draw.
         n_sweeps
-            Gibbs sweeps of each chain; more are needed where the model mixes slowly
-            (:func:`secateur.sampling.sample` gives diagnostics).
+            Sweeps of each chain; more are needed where the model mixes slowly.
+        sampler
+            As in :func:`secateur.sampling.sample`; ``"auto"`` takes tempering where Gibbs sampling does not mix.
         random_state
             Seed of this draw; ``None``: the one fixed by :meth:`fit`, so that equal calls give equal rows.
+
+        Warns
+        -----
+        NotToBeTrusted
+            If the chains have not mixed.
         """
         check_is_fitted(self)
-        (n_chains,) = _positive_integers("n_samples", n_samples, 1)
+        (n_rows,) = _positive_integers("n_samples", n_samples, 1)
         (n_steps,) = _positive_integers("n_sweeps", n_sweeps, 1)
         key = child_key(self._key, "sample") if random_state is None else _key_from(random_state)
-        key_start, key_chains = jax.random.split(key)
-        chains = sampling.random_states(self.machine_, key_start, n_chains)
-        return np.asarray(sampling.gibbs(self.machine_, chains, key_chains, n_steps)[0])
+        # The second half of every chain is watched; the last draw of each is returned.
+        apart = max(1, n_steps // (2 * _WATCHED_DRAWS))
+        n_burn_in = max(0, n_steps - _WATCHED_DRAWS * apart)
+        schedule = (_WATCHED_DRAWS, max(n_rows, _FEWEST_CHAINS), sampler, apart, n_burn_in)
+        draws = sampled(self.machine_, key, schedule, r_hat_limit=AVERAGES_R_HAT_LIMIT)
+        # A row is one draw at the end of its chain, so the chains need have forgotten their starts and no more.
+        draws.diagnostics.mixing_verdict(AVERAGES_R_HAT_LIMIT).warn("the sample")
+        return np.asarray(draws[0][-1, :n_rows])
 
     def score_samples(self, X: Any) -> Float[np.ndarray, " rows"]:
         """One number per row in nats; which one depends on the machine, and ``score_quantity_`` says it in words.
 
         - Smaller block of layers (even or odd ones) of at most 20 units: the exact ``log p(v)``.
-        - Larger, one hidden layer: ``log p(v)`` with ``log Z`` estimated by annealed importance sampling.
+        - Larger, one hidden layer: ``log p(v)`` with an estimated ``log Z`` (``log_partition_`` says how).
         - Larger, several hidden layers: the variational *lower bound* on ``log p(v)`` with that estimate.
 
         All rows share the error of the estimate, ``log_partition_.standard_error``. ``X`` as in :meth:`fit`.
@@ -221,24 +241,16 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         if _can_be_enumerated(self.machine_):
             return "exact log p(v) in nats"
         bound = "" if self.machine_.n_layers == 2 else "variational lower bound on "
-        return f"{bound}log p(v) in nats, with log Z estimated by annealed importance sampling"
+        return f"{bound}log p(v) in nats, with an estimated log Z"
 
     @property
     def log_partition_(self) -> likelihood.LogPartition:
-        """``log Z`` in nats: exact where the machine can be enumerated, else by annealed importance sampling."""
+        """``log Z`` in nats: exact where the machine can be enumerated, else annealed or tempered; it says which."""
         check_is_fitted(self)
         if self._log_partition is None:
-            method: Literal["exact", "ais"] = "exact" if _can_be_enumerated(self.machine_) else "ais"
             key, rates = child_key(self._key, "log_partition"), self._visible_rates
-            self._log_partition = likelihood.log_partition(self.machine_, method, key=key, base_rates=rates)
-        log_z = self._log_partition
-        if log_z.effective_sample_size < TRUSTED_SAMPLE_SIZE:
-            warnings.warn(
-                f"effective sample size {log_z.effective_sample_size:.1f} of log Z is too small to trust scores; use "
-                f"secateur.likelihood.log_partition on machine_ with more than {log_z.n_temperatures} temperatures",
-                stacklevel=2,
-            )
-        return log_z
+            self._log_partition = likelihood.log_partition(self.machine_, key=key, base_rates=rates)
+        return self._log_partition
 
     def fisher(self, kind: str = "variance", *, importance: ImportanceSampling | None = None) -> FisherInformation:
         """Fisher information of every synapse and bias: exact where scores are, else sampled, with standard errors.
@@ -259,16 +271,17 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         measures = {"variance": variance, "heuristic": heuristic}
         if kind not in measures:
             raise ValueError(f"kind must be 'variance' or 'heuristic', got {kind!r}")
-        return measures[kind](self.machine_, self._source(importance))
+        key = child_key(self._key, "importance")
+        return measures[kind](self.machine_, pruning.model_moments(self.machine_, self._how(importance), key)[0])
 
     def prune(
         self,
-        criterion: str | Rule = "variance-fi",
+        criterion: Criterion = "variance-fi",
         fraction: Fraction = 0.5,
         *,
         X: Any | None = None,
         retrain_epochs: int = 0,
-        zeros: Zeros = "all",
+        zeros: Zeros = "fraction",
         importance: ImportanceSampling | None = None,
     ) -> BoltzmannMachine:
         """A new fitted estimator without the least important synapses; this one stays as it is.
@@ -297,8 +310,9 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             raise ValueError(f"retraining needs X and retrain_epochs, got {found}; give both, or neither to only prune")
         rows = None if X is None else self._rows(X)
         settings = self._settings("retrain_epochs", retrain_epochs or self.n_epochs)
-        key, source = child_key(self._key, "pruning"), self._source(importance, criterion)
-        machine = pruning.prune(self.machine_, criterion, fraction, key=key, source=source, zeros=zeros)
+        rule, key = pruning.rule_of(criterion), child_key(self._key, "pruning")
+        (source,) = pruning.sources_for(self.machine_, rule, self._how(importance), self._key)
+        machine = pruning.prune(self.machine_, rule, fraction, key=key, source=source, zeros=zeros)
         pruned = copy.copy(self)
         pruned._key, pruned._log_partition = child_key(self._key, "pruned"), None
         if rows is not None and machine.n_synapses < self.machine_.n_synapses:
@@ -322,14 +336,8 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             if not isinstance(self.binarize, Real) or math.isnan(self.binarize):
                 raise ValueError(f"binarize must be None or the threshold, a number, got {self.binarize!r}")
             return jax.device_put((values > self.binarize).astype(np.float32))
-        wrong = np.argwhere((values != 0) & (values != 1))
-        if len(wrong):
-            row, column = wrong[0]
-            raise ValueError(
-                f"X must hold 0 and 1 only, got {values[row, column]} in row {row}, column {column}; "
-                "set binarize to the threshold above which values become 1"
-            )
-        return jax.device_put(values.astype(np.float32))
+        remedy = "set binarize to the threshold above which values become 1"
+        return jax.device_put(checked.host_rows(values, what="X", remedy=remedy))
 
     def _settings(self, epochs_argument: str, n_epochs: Any) -> training.TrainingSettings:
         """Training settings from the parameters of the same names; the user calls ``n_epochs`` ``epochs_argument``."""
@@ -365,14 +373,9 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             raise ValueError(f"receptive_field={size} needs image_shape, the height and width of the images in pixels")
         return receptive_field_masks(layer_sizes, (height, width), size)
 
-    def _source(self, importance: ImportanceSampling | None, criterion: str | Rule | None = None) -> Source:
-        """Where averages over the model come from: enumeration if possible, else fresh chains."""
-        if _can_be_enumerated(self.machine_):
-            return "exact"
-        how, key = importance or ImportanceSampling(), child_key(self._key, "importance")
-        if isinstance(criterion, str) and criterion in pruning.WHOLE_MACHINE_RULES:
-            return pruning.model_states(self.machine_, how, key)
-        return pruning.model_moments(self.machine_, how, key)[0]
+    def _how(self, importance: ImportanceSampling | None) -> ImportanceSampling | Literal["exact"]:
+        """How averages over the model are taken: by enumeration if possible, else from fresh chains."""
+        return "exact" if _can_be_enumerated(self.machine_) else importance or ImportanceSampling()
 
 
 def _key_from(random_state: int | np.random.RandomState | None) -> PRNGKeyArray:

@@ -14,12 +14,14 @@ import typer
 
 from secateur.commands.options import (
     MACHINE_SUFFIX,
+    averages_in_words,
     check_out,
     fractions_from,
     importance_from,
     in_words,
     independent_log_likelihood,
     numbers_from,
+    quietly,
     retraining_from,
     rounds_after,
     rows_for,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from secateur.model.machine import Machine
     from secateur.pruning import Round
     from secateur.storage.machines import MachineFile
-    from secateur.studies.progress import Progress
+    from secateur.storage.progress import Progress
 
 LEARNING_RATE = (0.5, 0.01)
 """Of ``fit``: thousands of rows of digits or of cortical spikes are learnt by it in 30 epochs. From 1 a hundred hidden
@@ -42,6 +44,13 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")]
 SourceOption = Annotated[
     Literal["exact", "sampled"] | None,
     typer.Option("--source", help="Where averages come from. [default: exact where possible, else sampled]"),
+]
+SamplerOption = Annotated[
+    str, typer.Option("--sampler", help="gibbs, tempering, or auto: gibbs, and tempering where gibbs does not mix.")
+]
+AveragesSampler = Annotated[
+    str | None,
+    typer.Option("--sampler", help="Where averages are sampled: gibbs, tempering or auto. [default: auto]"),
 ]
 Chains = Annotated[int | None, typer.Option(help="Independent chains, where averages are sampled.")]
 Draws = Annotated[int | None, typer.Option(help="Draws per chain.")]
@@ -120,7 +129,7 @@ def fit(
     pretraining = changes.get("pretrain_epochs", 0)
     with watch() as progress:
         progress.start(epochs + (pretraining * len(settings["hidden"]) if isinstance(pretraining, int) else 0))
-        model.fit(values, on_epoch=_told_once(progress, "training"))
+        model.fit(values, callback=_told_once(progress, "training"))
     lineage = {
         "fitted_to": rows.name,
         "rows": len(values),
@@ -173,12 +182,15 @@ def prune(
     retrain_epochs: Annotated[int, typer.Option(min=0, help="Passes through the rows after every round.")] = 0,
     binarize: Binarize = None,
     change: Change = None,
-    zeros: Annotated[Literal["all", "fraction"], typer.Option(help="Which synapses of zero importance go.")] = "all",
+    zeros: Annotated[
+        Literal["all", "fraction"], typer.Option(help="Of too many synapses of zero importance: which go.")
+    ] = "fraction",
     source: SourceOption = None,
     chains: Chains = None,
     draws: Draws = None,
     sweeps: Sweeps = None,
     burn_in: BurnIn = None,
+    sampler: AveragesSampler = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
@@ -189,25 +201,26 @@ def prune(
         check_out(out, overwrite, MACHINE_SUFFIX)
     import jax
 
-    from secateur.pruning import check_criterion, prune_and_retrain, removed
+    from secateur.pruning import prune_and_retrain, removed, rule_named
     from secateur.storage.machines import read_machine
 
-    check_criterion(criterion)
+    rule = rule_named(criterion)
     parent = read_machine(machine)
     shares = fractions_from(fraction, parent.machine)
     retraining = retraining_from(data, retrain_epochs, change)
     rows = None if data is None else rows_for(parent.machine, data, binarize)
-    how = importance_from(parent.machine, source, chains, draws, sweeps, burn_in)
+    how = importance_from(parent.machine, source, chains, draws, sweeps, burn_in, sampler)
     if dry_run and retraining is not None:
         typer.echo("what later rounds would take depends on retraining, which a dry run leaves out; the first round:")
         rounds, rows, retraining = 1, None, None
+    averages = "none" if not rule.needs else "exact" if how == "exact" else how.model_dump()
     n_rounds, first = rounds or 1, _round_of(parent)
     earlier = [] if out is None or dry_run or rounds is None else rounds_after(first, out, overwrite)
     facts = {
         "fraction": shares,
         "zeros": zeros,
         "seed": seed,
-        "averages": "exact" if how == "exact" else how.model_dump(),
+        "averages": averages,
     }
     if retraining is not None and data is not None:
         facts |= {"retrained_on": data.name, "retraining": retraining.model_dump(mode="json")}
@@ -225,8 +238,8 @@ def prune(
     )
     for done in loop if retraining is None else _watched(loop, criterion, n_rounds):
         number = first + done.number
-        typer.echo(f"round {number} by {criterion}, {in_words(done.moments[0].diagnostics)}")
-        typer.echo(removed(before, done.pruned))
+        typer.echo(f"round {number} by {criterion}, {averages_in_words(done.sources[0])}")
+        typer.echo(removed(before, done.pruned, done.counts[0]))
         before = done.retrained
         if out is not None and not dry_run:
             file = out if rounds is None else out / f"round-{number:02d}{MACHINE_SUFFIX}"
@@ -242,8 +255,9 @@ def sample(
     machine: MachineArgument,
     out: Annotated[Path, typer.Option(help="File for the visible states (.npy), one row per state.")],
     n: Annotated[int, typer.Option("--n", min=1, help="States to draw.")] = 1000,
-    chains: Annotated[int, typer.Option(min=1, help="Independent chains.")] = 100,
-    sweeps: Annotated[int, typer.Option(min=1, help="Gibbs sweeps from one draw of a chain to its next.")] = 10,
+    sampler: SamplerOption = "auto",
+    chains: Annotated[int, typer.Option(min=1, help="Independent chains.")] = 10,
+    sweeps: Annotated[int, typer.Option(min=1, help="Sweeps from one draw of a chain to its next.")] = 10,
     burn_in: Annotated[int, typer.Option(min=0, help="Sweeps before the first draw.")] = 200,
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -261,18 +275,19 @@ def sample(
     model = load_machine(machine)
     if n * model.n_units > MAX_VALUES:
         raise ValueError(f"--n must be at most {MAX_VALUES // model.n_units:,} for this machine; draw in several parts")
-    key_start, key_draws = jax.random.split(jax.random.key(seed))
-    starts = sampling.random_states(model, key_start, min(chains, n))
-    n_draws = -(-n // min(chains, n))
-    states, mixing = sampling.sample(model, starts, key_draws, n_draws=n_draws, n_sweeps=sweeps, n_burn_in=burn_in)
-    visible = np.asarray(states[0]).reshape(-1, model.layer_sizes[0])[:n].astype(np.uint8)
+    n_chains = min(chains, n)
+    # Four draws of each chain or more, so that the chains can be seen to have mixed.
+    n_draws = max(4, -(-n // n_chains))
+    schedule = {"n_draws": n_draws, "n_chains": n_chains, "n_sweeps": sweeps, "n_burn_in": burn_in}
+    drawn = quietly(sampling.sample, model, jax.random.key(seed), sampler=sampler, **schedule)
+    visible = np.asarray(drawn[0]).reshape(-1, model.layer_sizes[0])[:n].astype(np.uint8)
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:  # np.save would change the name of the file
             np.save(file, visible, allow_pickle=False)
 
     write_atomically(out, write)
-    typer.echo(f"samples: {out}, {n:,} states, {in_words(mixing)}")
+    typer.echo(f"samples: {out}, {n:,} states; {in_words(drawn.diagnostics, drawn.verdict)}")
 
 
 def fisher(
@@ -283,6 +298,7 @@ def fisher(
     draws: Draws = None,
     sweeps: Sweeps = None,
     burn_in: BurnIn = None,
+    sampler: AveragesSampler = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
@@ -297,7 +313,7 @@ def fisher(
 
     model = load_machine(machine)
     (moments,) = model_moments(
-        model, importance_from(model, source, chains, draws, sweeps, burn_in), jax.random.key(seed)
+        model, importance_from(model, source, chains, draws, sweeps, burn_in, sampler), jax.random.key(seed)
     )
     table = fisher_table(model, moments)
     write_atomically(out, lambda temporary: table.to_csv(temporary, index=False))
@@ -305,17 +321,17 @@ def fisher(
     typer.echo(f"table: {out}, {model.n_synapses:,} synapses and {model.n_units:,} units")
 
 
-def _told_once(progress: Progress, what: str) -> Callable[[int], None]:
+def _told_once(progress: Progress, what: str) -> Callable[..., None]:
     """Counts epochs; says what runs after the first one, when nothing can be refused any more."""
 
-    def on_epoch(_: int) -> None:
+    def callback(*_: Any) -> None:
         nonlocal what
         progress.advance()
         if what:
             progress.describe(what)
         what = ""
 
-    return on_epoch
+    return callback
 
 
 def _watched(loop: Iterator[Round], criterion: str, n_rounds: int) -> Iterator[Round]:

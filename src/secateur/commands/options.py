@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import numpy as np
 
-    from secateur.model.diagnostics import MixingDiagnostics
     from secateur.model.machine import Machine
+    from secateur.model.trust import Verdict
     from secateur.pruning import ImportanceSampling
+    from secateur.sampling.diagnostics import MixingDiagnostics
     from secateur.training import TrainingSettings
 
 MACHINE_SUFFIX = ".safetensors"
-TRUSTED_R_HAT = 1.05
-"""Split R-hat above which draws are said not to have mixed (Gelman et al. take 1.1, recent practice 1.01)."""
 
 
 def importance_from(
@@ -26,17 +25,20 @@ def importance_from(
     draws: int | None,
     sweeps: int | None,
     burn_in: int | None,
+    sampler: str | None,
 ) -> ImportanceSampling | Literal["exact"]:
     """How averages over the model are taken."""
     from secateur.model import enumeration
     from secateur.pruning import ImportanceSampling
 
-    given = {"n_chains": chains, "n_draws": draws, "n_sweeps": sweeps, "n_burn_in": burn_in}
+    given = {"n_chains": chains, "n_draws": draws, "n_sweeps": sweeps, "n_burn_in": burn_in, "sampler": sampler}
     given = {name: value for name, value in given.items() if value is not None}
     if source == "exact":
         enumeration.check_size(machine.layer_sizes, "averages", "say --source sampled")
         if given:
-            raise ValueError("--chains, --draws, --sweeps and --burn-in go with sampling; leave --source exact out")
+            raise ValueError(
+                "--sampler, --chains, --draws, --sweeps and --burn-in go with sampling; leave --source exact out"
+            )
         return "exact"
     if source is None and not given and enumeration.can_be_enumerated(machine.layer_sizes):
         return "exact"
@@ -84,12 +86,12 @@ def rows_for(machine: Machine, data: Path, binarize: float | None) -> np.ndarray
 
 def fractions_from(text: str, machine: Machine) -> tuple[float, ...]:
     """One checked fraction per weight matrix."""
-    from secateur.pruning.prune import check_fraction
+    from secateur.model import checked
 
     if not machine.n_synapses:
         raise ValueError("the machine has no synapse left to prune")
     shares = numbers_from("--fraction", text, float)
-    return check_fraction(shares[0] if len(shares) == 1 else shares, len(machine.weights))
+    return checked.fraction(shares[0] if len(shares) == 1 else shares, len(machine.weights))
 
 
 def numbers_from(option: str, text: str, kind: Callable[[str], Any]) -> tuple[Any, ...]:
@@ -120,26 +122,31 @@ def rounds_after(number: int, folder: Path, overwrite: bool) -> list[Path]:
 
 
 def independent_log_likelihood(rows: np.ndarray) -> float:
-    """Log-likelihood in nats per row, for independent units, of the rows whose pseudo-likelihood training measures; for
-    independent units the two are equal.
-    """
+    """Log-likelihood in nats per row for independent units, which is their pseudo-likelihood too."""
     import numpy as np
 
-    from secateur.training.loop import N_MEASURED
-
     rates = (rows.sum(axis=0, dtype=float) + 0.5) / (len(rows) + 1)
-    return float((rows[:N_MEASURED] @ np.log(rates) + (1 - rows[:N_MEASURED]) @ np.log(1 - rates)).mean())
+    return float((rows @ np.log(rates) + (1 - rows) @ np.log(1 - rates)).mean())
 
 
-def in_words(mixing: MixingDiagnostics | None) -> str:
+def averages_in_words(source: Any) -> str:
+    """In words where a rule's averages came from (:attr:`secateur.pruning.Round.sources`)."""
+    if source is None:
+        return "no averages needed"
+    return in_words(None if isinstance(source, str) else source.diagnostics)
+
+
+def in_words(mixing: MixingDiagnostics | None, verdict: Verdict | None = None) -> str:
     """In words how averages or states came about, and whether to trust them."""
-    if mixing is None:
-        return "exact averages"
-    size, r_hat = float(mixing.effective_sample_size), float(mixing.split_r_hat)
-    text = (
-        f"sampled: {mixing.n_chains} chains x {mixing.n_draws} draws, {mixing.n_sweeps} sweeps apart, effective sample "
-        f"size {size:,.0f}, split R-hat {r_hat:.3f}"
-    )
-    if r_hat > TRUSTED_R_HAT:
-        return f"{text}; THE CHAINS HAVE NOT MIXED, take more --burn-in and --sweeps"
-    return text if r_hat == r_hat else f"{text.replace('nan', 'unknown')} (needs four draws per chain)"
+    return "exact averages" if mixing is None else f"sampled: {mixing.counted()}; {verdict or mixing.verdict}"
+
+
+def quietly(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """The function's result without its warning that the result is not to be trusted, which is printed beside it."""
+    import warnings
+
+    from secateur.model.trust import NotToBeTrusted
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotToBeTrusted)
+        return function(*arguments, **options)

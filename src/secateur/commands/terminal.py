@@ -17,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from secateur.studies.progress import Progress as StudyProgress
+from secateur.storage.progress import Progress as StudyProgress
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Data for studies."""
+"""Data: built-in and downloaded images and patches, and rows from files of the user's own."""
 
 from secateur.data.cifar import Cifar10, read_cifar10
 from secateur.data.fetch import DataSet, FileCheck, Listing, check, data_folder, fetch, list_datasets

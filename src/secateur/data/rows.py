@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from secateur.model import checked
 from secateur.storage.limits import MAX_VALUES
 from secateur.storage.npz import array_names, read_npy, read_npz
 
 SUFFIXES = (".npy", ".npz", ".csv", ".txt")
 STATES = "states"
 """The array that is read from an ``.npz`` file of several, as in files of binary words."""
+
+_MISSING = ("", "-", ".", "?", "na", "n/a", "none", "null", "missing")
+"""How tables write, in small letters, that a value is missing; ``nan`` counts as a number."""
 
 
 def read_rows(path: str | os.PathLike[str], *, binarize: float | None = None) -> Float[np.ndarray, "rows units"]:
@@ -24,7 +28,7 @@ def read_rows(path: str | os.PathLike[str], *, binarize: float | None = None) ->
     ----------
     path
         ``.npy``; ``.npz`` with a single array or one named ``states``; ``.csv`` or ``.txt`` with values between commas
-        or white space and at most one line of names above them. Nothing is unpickled.
+        or white space and at most one line of names above them, none of them a number. Nothing is unpickled.
     binarize
         Threshold: values above it become 1, all others 0. ``None``: the file must hold 0 and 1 only.
 
@@ -47,18 +51,15 @@ def read_rows(path: str | os.PathLike[str], *, binarize: float | None = None) ->
         raise ValueError(f"{path} must hold a table (rows, units), got an array of shape {values.shape}")
     if values.dtype.kind not in "biuf":
         raise ValueError(f"{path} must hold numbers, got an array of type {values.dtype}")
-    if binarize is not None:
-        if np.isnan(values).any():
-            raise ValueError(f"{path} holds NaN, which no threshold makes 0 or 1; leave those rows out")
-        return (values > binarize).astype(np.float32)
-    wrong = np.argwhere((values != 0) & (values != 1))
-    if len(wrong):
-        row, column = wrong[0]
+    if np.isnan(values).any():
+        row, column = np.argwhere(np.isnan(values))[0]
         raise ValueError(
-            f"{path} must hold 0 and 1 only, got {values[row, column]} in row {row}, column {column}; "
-            "give the threshold (binarize) above which values become 1"
+            f"{path} must hold numbers only, got nan in row {row}, column {column}, which no threshold makes 0 or 1; "
+            "leave such rows out"
         )
-    return values.astype(np.float32)
+    if binarize is not None:
+        return (values > binarize).astype(np.float32)
+    return checked.host_rows(values, what=str(path), remedy="give the threshold (binarize) above which values become 1")
 
 
 def _npy(path: Path) -> np.ndarray:
@@ -82,19 +83,65 @@ def _npz(path: Path) -> np.ndarray:
 
 def _text(path: Path) -> np.ndarray:
     with _of_size(path.stat().st_size // 2, path).open(encoding="utf-8-sig") as file:
-        lines = [line for line in file if line.strip()]
-    comma = "," if lines and "," in lines[0] else None
-    lines = lines[int(bool(lines) and not _numeric(lines[0], comma)) :]
+        # Numbers of lines as an editor counts them, for messages.
+        lines = {number: line for number, line in enumerate(file, 1) if line.strip() and not line.startswith("#")}
     if not lines:
         raise ValueError("it holds no numbers")
-    return np.loadtxt(lines, np.float32, delimiter=comma, ndmin=2)
-
-
-def _numeric(line: str, delimiter: str | None) -> bool:
+    first = next(iter(lines))
+    comma = "," if "," in lines[first] else None
+    fields = _fields(lines[first], comma)
+    if _are_names(fields):
+        del lines[first]
+        # Names between white space may hold some themselves; between commas there is one for every column.
+        second = next(iter(lines), first)
+        if comma and lines and len(_fields(lines[second], comma)) != len(fields):
+            raise ValueError(_unequal(second, len(_fields(lines[second], comma)), first, len(fields)))
+    elif len(fields) > 2 and fields in ([str(n + start) for n in range(len(fields))] for start in (0, 1)):
+        raise ValueError(f"its line {first} counts the columns ({lines[first].strip()[:20]}...); remove that line")
+    if not lines:
+        raise ValueError("it holds no numbers")
     try:
-        return bool([float(field) for field in line.split(delimiter)])
+        return np.loadtxt(list(lines.values()), np.float32, delimiter=comma, comments=None, ndmin=2)
+    except ValueError as error:
+        raise ValueError(_wrong_cell(lines, comma) or str(error)) from error
+
+
+def _fields(line: str, comma: str | None) -> list[str]:
+    return [field.strip() for field in line.split(comma)]
+
+
+def _are_names(fields: list[str]) -> bool:
+    """Whether a first line holds names: no number among them, and no mark of a missing number."""
+    return not any(_is_number(field.strip("\"'")) or field.lower() in _MISSING for field in fields)
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
     except ValueError:
         return False
+    return True
+
+
+def _wrong_cell(lines: dict[int, str], comma: str | None) -> str | None:
+    """Where a table of numbers is broken, in words."""
+    first = next(iter(lines))
+    n_columns = len(_fields(lines[first], comma))
+    for number, line in lines.items():
+        fields = _fields(line, comma)
+        for column, field in enumerate(fields, 1):
+            if not _is_number(field):
+                remedy = "leave such lines out, and columns of names; one line of names may stand at the top"
+                if ";" in field:
+                    remedy = "write commas or white space between the values"
+                return f"line {number}, column {column} holds {field!r}, which is no number; {remedy}"
+        if len(fields) != n_columns:
+            return _unequal(number, len(fields), first, n_columns)
+    return None
+
+
+def _unequal(line: int, n_columns: int, first: int, n_first: int) -> str:
+    return f"line {line} has {n_columns} columns, line {first} has {n_first}; give every line as many values"
 
 
 def _of_size(n_values: int, found: Any) -> Any:

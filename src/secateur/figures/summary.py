@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import xarray as xr
 
-from secateur.pruning.unit_rules import UNIT_RULES
+from secateur.pruning.rules import ranks_units
 
 FI_RULES = ("variance-fi", "heuristic-fi", "eigenvector-fi")
 """Rules that remove the least informative synapses."""
@@ -44,8 +44,8 @@ def rule_groups(results: xr.Dataset) -> dict[str, list[str]]:
     criteria = [str(name) for name in results["criterion"].values]
     groups = {
         "least informative synapses": [name for name in criteria if name in FI_RULES],
-        "other rules for synapses": [name for name in criteria if name not in (*FI_RULES, *UNIT_RULES)],
-        "whole units": [name for name in criteria if name in UNIT_RULES],
+        "other rules for synapses": [n for n in criteria if n not in FI_RULES and not ranks_units(n)],
+        "whole units": [name for name in criteria if ranks_units(name)],
     }
     return {title: names for title, names in groups.items() if names}
 

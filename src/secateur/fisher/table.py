@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
 from secateur.fisher.diagonal import Source, heuristic, moments_from, variance
+from secateur.fisher.unit_information import mean_synapse_information
 from secateur.model.machine import Machine
-from secateur.pruning.unit_rules import least_fi_units
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,8 +57,7 @@ def fisher_table(machine: Machine, source: Source) -> pd.DataFrame:
             | _information("variance", by_variance.weights[layer], by_variance.weight_errors[layer], place)
             | _information("heuristic", by_heuristic.weights[layer], by_heuristic.weight_errors[layer], place)
         )
-    no_key = jax.random.key(0)  # this rule draws nothing
-    mean_information = [np.full(machine.layer_sizes[0], np.nan), *least_fi_units(machine, moments, no_key)]
+    mean_information = [np.full(machine.layer_sizes[0], np.nan), *mean_synapse_information(machine, moments)]
     for layer, bias in enumerate(machine.biases):
         i = np.arange(bias.size)
         parts.append(

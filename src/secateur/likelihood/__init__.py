@@ -1,23 +1,12 @@
 """Likelihoods in nats: partition function, log-probability of visible states, bounds, cheap training-time measures."""
 
-from secateur.likelihood.partition import (
-    TRUSTED_SAMPLE_SIZE,
-    LogPartition,
-    annealed_log_weights,
-    base_bias_of,
-    combine_both_directions,
-    combine_log_weights,
-    combine_reverse_log_weights,
-    free_energy,
-    log_partition,
-    log_probability,
-    log_probability_bound,
-    pseudo_likelihood,
-    reverse_log_weights,
-)
+from secateur.likelihood.annealing import annealed_log_weights, base_bias_of, reverse_log_weights
+from secateur.likelihood.bridging import combine_both_directions, combine_log_weights, combine_reverse_log_weights
+from secateur.likelihood.estimates import LogPartition
+from secateur.likelihood.partition import log_partition
+from secateur.likelihood.rows import free_energy, log_probability, log_probability_bound, pseudo_likelihood
 
 __all__ = [
-    "TRUSTED_SAMPLE_SIZE",
     "LogPartition",
     "annealed_log_weights",
     "base_bias_of",

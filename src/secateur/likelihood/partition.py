@@ -1,314 +1,212 @@
-"""Likelihoods in nats: partition function, log-probability of visible states, bounds and cheap training-time
-measures.
-"""
+"""The partition function of machines and pairwise models: exact, annealed or tempered, and whether to trust it."""
 
 from __future__ import annotations
 
-import math
-from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
-from scipy.optimize import brentq
-from scipy.special import expit
 
-from secateur.model import enumeration, mean_field, units
+from secateur.likelihood import annealing, bridging
+from secateur.likelihood.estimates import LogPartition
+from secateur.model import checked, enumeration, pairwise_enumeration
 from secateur.model.arrays import AnyArray
-from secateur.model.machine import Machine, States
+from secateur.model.exact import can_be_summed
+from secateur.model.pairwise import PairwiseModel
+from secateur.sampling.sampler import Sampler, sampler_named
+from secateur.sampling.sweep import Model
+from secateur.sampling.tempering import Tempering
 
-TRUSTED_SAMPLE_SIZE = 10
-"""Effective sample size of annealed importance sampling below which its log Z is not to be trusted."""
+Method = Literal["auto", "exact", "ais", "tempering"]
+"""How log Z is found."""
 
+N_ANNEALED, N_ANNEALING_TEMPERATURES = 256, 1000
+"""Annealing runs each way, and their temperatures, where the numbers are not given."""
 
-class LogPartition(eqx.Module):
-    """``log Z`` in nats, with what a reader needs to trust it.
+N_TEMPERED, N_TEMPERING_TEMPERATURES = 64, 20
+"""Chains of tempering, and replicas of each, where the numbers are not given."""
 
-    Attributes
-    ----------
-    estimate
-        ``log Z`` in nats.
-    standard_error
-        Standard error of the estimate in nats; 0 when exact.
-    effective_sample_size
-        ``(sum w)^2 / sum w^2`` of the importance weights; infinite when exact. Below about 10 neither the estimate nor
-        its standard error can be trusted: use more temperatures.
-    n_chains, n_temperatures
-        Size of the annealing run; 0 when exact.
-    """
+N_TEMPERING_DRAWS = 1000
+"""Steps of tempering that are used; as many come before them."""
 
-    estimate: float
-    standard_error: float = 0.0
-    effective_sample_size: float = math.inf
-    n_chains: int = 0
-    n_temperatures: int = 0
+_LEAST_DRAWS = 200
+"""Least draws that show whether the chains mixed at whose ends reversed annealing starts."""
 
 
 def log_partition(
-    machine: Machine,
-    method: Literal["exact", "ais"] = "exact",
+    model: Model,
+    method: Method = "auto",
     *,
-    key: PRNGKeyArray | None = None,
-    n_chains: int = 256,
-    n_temperatures: int = 2000,
+    key: AnyArray | None = None,
+    n_chains: int | None = None,
+    n_temperatures: int | None = None,
     base_rates: Float[AnyArray, " visible"] | None = None,
+    visible: AnyArray | None = None,
+    sampler: str | Sampler | None = None,
 ) -> LogPartition:
     """Logarithm of the partition function, in nats.
 
     Parameters
     ----------
-    machine
-        The model.
+    model
+        A machine or a pairwise model. Without synapses the answer is exact at any size, whatever the method.
     method
-        ``"exact"``: sum over all states of the smaller block of layers (at most 20 units), float64.
-        ``"ais"``: annealed importance sampling (Neal 2001; Salakhutdinov & Murray 2008), any size.
+        ``"exact"``: sum over all states (at most 20 units, of a machine in the smaller block of layers), float64.
+        ``"ais"``: annealed importance sampling (Neal 2001; Salakhutdinov & Murray 2008) from independent units to the
+        model and from states of the model back, joined by Bennett's acceptance ratio; any size. ``"tempering"``:
+        from the replicas of parallel tempering; slower, and right for many models with separate modes. ``"auto"``:
+        exact where that is possible, else annealing, and tempering where that is not to be trusted; the result says
+        which.
     key
-        Random key; needed for ``"ais"``.
+        Random key; needed unless the sum is exact.
     n_chains
-        Independent annealing runs.
+        Independent annealing runs each way, 256 by default; chains of ``"tempering"``, 64 by default.
     n_temperatures
-        Inverse temperatures from 0 to 1, equally spaced.
+        Inverse temperatures from 0 to 1: equally spaced ones of annealing, 1000 by default; replicas of
+        ``"tempering"``, 20 by default. With ``"auto"`` both numbers are those of annealing.
     base_rates
-        Mean rates of the visible units in the data; the annealing starts from independent visible units with these
-        rates. ``None``: the machine's own visible biases.
-
-    Returns
-    -------
-    LogPartition
-        Estimate with standard error and effective sample size.
-
-    Raises
-    ------
-    ValueError
-        If the machine is too large for ``"exact"``, ``key`` is missing for ``"ais"``, or ``method`` is unknown.
-    """
-    if method == "exact":
-        return LogPartition(enumeration.log_partition(machine))
-    if method != "ais":
-        raise ValueError(f"method must be 'exact' or 'ais', got {method!r}")
-    if key is None:
-        raise ValueError("method='ais' needs key, e.g. key=jax.random.key(0)")
-    if n_chains < 2 or n_temperatures < 2:
-        raise ValueError(f"n_chains and n_temperatures must be at least 2, got {n_chains} and {n_temperatures}")
-    base_bias = machine.biases[0] if base_rates is None else base_bias_of(base_rates)
-    log_weights = annealed_log_weights(machine, base_bias, key, n_chains=n_chains, n_temperatures=n_temperatures)
-    return combine_log_weights(np.asarray(log_weights), n_temperatures)
-
-
-def base_bias_of(rates: Float[AnyArray, "*trials visible"]) -> Float[Array, "*trials visible"]:
-    """Visible biases (nats) of independent units with these rates, from which annealing starts; bounded."""
-    return units.logit(jnp.clip(rates, 1e-3, 1 - 1e-3))
-
-
-def combine_log_weights(log_weights: Float[np.ndarray, " chains"], n_temperatures: int) -> LogPartition:
-    """``log Z`` from the log weights of annealing runs: their log mean, with the jackknife standard error."""
-    log_weights = log_weights.astype(np.float64)
-    n_chains = log_weights.size
-    shift = log_weights.max()
-    weights = np.exp(log_weights - shift)
-    total = weights.sum()
-    # A chain that carries the whole weight leaves nothing behind: its left-out estimate is then bounded, not -inf.
-    left_out = np.log(np.maximum(total - weights, np.finfo(float).tiny) / (n_chains - 1))
-    error = math.sqrt((n_chains - 1) / n_chains * ((left_out - left_out.mean()) ** 2).sum())
-    estimate = float(shift + np.log(total / n_chains))
-    return LogPartition(estimate, error, float(total**2 / (weights**2).sum()), n_chains, n_temperatures)
-
-
-def combine_reverse_log_weights(log_weights: Float[np.ndarray, " chains"], n_temperatures: int) -> LogPartition:
-    """``log Z`` from the log weights of reversed annealing runs, on average too large, with the jackknife error."""
-    inverse = combine_log_weights(log_weights, n_temperatures)
-    return LogPartition(
-        -inverse.estimate, inverse.standard_error, inverse.effective_sample_size, inverse.n_chains, n_temperatures
-    )
-
-
-def combine_both_directions(
-    forward: Float[np.ndarray, " chains"], reverse: Float[np.ndarray, " reverse_chains"], n_temperatures: int
-) -> LogPartition:
-    """``log Z`` from annealing runs in both directions: the acceptance ratio of Bennett (1976, J Comput Phys 22:245).
-
-    Of all ways to combine the two it has the least variance (Shirts, Bair, Hooker & Pande 2003), and its bias is far
-    below that of either direction. The standard error is that of the estimating equation, runs taken as independent.
-
-    Parameters
-    ----------
-    forward, reverse
-        Log weights of :func:`annealed_log_weights` and of :func:`reverse_log_weights`.
-    n_temperatures
-        Temperatures of both.
-
-    Returns
-    -------
-    LogPartition
-        Its effective sample size is the smaller of those of the two directions.
-    """
-    forward, reverse = forward.astype(np.float64), reverse.astype(np.float64)
-    shift = math.log(forward.size / reverse.size)
-
-    def terms(log_z: float) -> tuple[np.ndarray, np.ndarray]:
-        return expit(forward - log_z - shift), expit(reverse + log_z + shift)
-
-    def excess(log_z: float) -> float:
-        up, down = terms(log_z)
-        return float(up.sum() - down.sum())
-
-    one_way = (combine_log_weights(forward, n_temperatures), combine_reverse_log_weights(reverse, n_temperatures))
-    estimates = [each.estimate for each in one_way]
-    width = 50.0
-    while excess(min(estimates) - width) < 0 or excess(max(estimates) + width) > 0:
-        width *= 2
-    log_z = float(brentq(excess, min(estimates) - width, max(estimates) + width, xtol=1e-9))
-    up, down = terms(log_z)
-    slope = (up * (1 - up)).sum() + (down * (1 - down)).sum()
-    error = math.sqrt(up.size * up.var(ddof=1) + down.size * down.var(ddof=1)) / slope
-    sample_size = min(each.effective_sample_size for each in one_way)
-    return LogPartition(log_z, float(error), sample_size, forward.size + reverse.size, n_temperatures)
-
-
-@partial(jax.jit, static_argnames=("n_chains", "n_temperatures"))
-def annealed_log_weights(
-    machine: Machine, base_bias: Float[Array, " visible"], key: PRNGKeyArray, *, n_chains: int, n_temperatures: int
-) -> Float[Array, " chains"]:
-    """Log importance weights (nats, ``log Z`` of the base included) of independent annealing runs at any depth.
-
-    At inverse temperature ``b`` the visible biases are ``(1 - b) * base_bias + b * bias`` and all other parameters are
-    multiplied by ``b``; the odd layers are summed out of every weight.
-    """
-    key_start, key_steps = jax.random.split(key)
-    rates = [units.mean(base_bias), *(jnp.full(n, 0.5) for n in machine.layer_sizes[1:])]
-    start_keys = jax.random.split(key_start, machine.n_layers)
-    start = tuple(
-        units.sample(jnp.broadcast_to(rate, (n_chains, rate.shape[0])), k)
-        for rate, k in zip(rates, start_keys, strict=True)
-    )
-    betas = jnp.linspace(0.0, 1.0, n_temperatures)
-    return _anneal(machine, base_bias, start, betas, key_steps) + _log_partition_of_base(machine, base_bias)
-
-
-@partial(jax.jit, static_argnames=("n_temperatures",))
-def reverse_log_weights(
-    machine: Machine, base_bias: Float[Array, " visible"], states: States, key: PRNGKeyArray, *, n_temperatures: int
-) -> Float[Array, " chains"]:
-    """Log weights of ``1 / Z`` from states of the model that are annealed the other way, to the base.
-
-    The mean of ``exp`` of these weights is an unbiased estimate of ``1 / Z`` if the states are draws from the model. So
-    minus their log mean is on average at least ``log Z``, where annealing from the base is on average at most that: the
-    truth lies between the two (Burda, Grosse & Salakhutdinov 2015).
-    """
-    betas = jnp.linspace(1.0, 0.0, n_temperatures)
-    return _anneal(machine, base_bias, states, betas, key) - _log_partition_of_base(machine, base_bias)
-
-
-def _log_partition_of_base(machine: Machine, base_bias: Float[Array, " visible"]) -> Float[Array, ""]:
-    return units.log_normaliser(base_bias).sum() + sum(machine.layer_sizes[1:]) * math.log(2)
-
-
-def _anneal(
-    machine: Machine, base_bias: Float[Array, " visible"], start: States, betas: Float[Array, " n"], key: PRNGKeyArray
-) -> Float[Array, " chains"]:
-    """Sum over steps of the change of the states' unnormalised log-probability, from the first temperature to the last.
-
-    The odd layers are summed out. Their total input is ``b`` times that of the machine itself, so that one product per
-    step serves both temperatures of a weight and the new odd states. Every transition, odd states given even ones and
-    the other way round, is its own reverse for the even layers, so that annealing runs either way.
-    """
-    even_hidden = range(2, machine.n_layers, 2)
-    odd_layers = range(1, machine.n_layers, 2)
-
-    def body(carry: tuple[States, Array], step: tuple[Array, Array, Array]) -> tuple[tuple[States, Array], None]:
-        states, log_weights = carry
-        before, after, step_key = step
-        inputs = {layer: machine.total_input(states, layer) for layer in odd_layers}
-        slope = states[0] @ (machine.biases[0] - base_bias)
-        slope = slope + sum(states[layer] @ machine.biases[layer] for layer in even_hidden)
-        gain = sum(
-            (units.log_normaliser(after * x) - units.log_normaliser(before * x)).sum(axis=1) for x in inputs.values()
-        )
-        log_weights = log_weights + (after - before) * slope + gain
-        # Fresh odd states first: the weights are those of the even layers alone, so must be the transitions.
-        keys = jax.random.split(step_key, machine.n_layers)
-        new = list(states)
-        for layer in odd_layers:
-            new[layer] = units.sample(units.mean(after * inputs[layer]), keys[layer])
-        for layer in range(0, machine.n_layers, 2):
-            total = after * machine.total_input(tuple(new), layer)
-            if layer == 0:
-                total = total + (1 - after) * base_bias[None, :]
-            new[layer] = units.sample(units.mean(total), keys[layer])
-        return (tuple(new), log_weights), None
-
-    steps = (betas[:-1], betas[1:], jax.random.split(key, betas.shape[0] - 1))
-    (_, log_weights), _ = jax.lax.scan(body, (start, jnp.zeros(start[0].shape[0])), steps)
-    return log_weights
-
-
-def log_probability(
-    machine: Machine, visible: Float[AnyArray, "rows visible"], log_z: LogPartition | float
-) -> Float[np.ndarray, " rows"]:
-    """Exact ``log p(v)`` of each row in nats given ``log Z``, hidden layers summed out, float64.
-
-    Exact at any size for one hidden layer; for deeper machines the smaller block of the hidden layers may have up to 20
-    units, beyond that use :func:`log_probability_bound`.
-
-    Parameters
-    ----------
-    machine
-        The model.
+        Mean rates of the visible units in the data, from which annealing starts. ``None``: the model's own biases.
     visible
-        0/1 rows ``(rows, n_0)``.
-    log_z
-        Result of :func:`log_partition`, or its value in nats. An estimate with a standard error shifts all rows
-        together.
+        0/1 rows ``(rows, n_0)`` of data, at which some of the chains start that draw states of the model.
+    sampler
+        What draws the states at which annealing from the model starts, ``"gibbs"`` by default, or the
+        :class:`secateur.sampling.Tempering` of ``"tempering"``.
+
+    Returns
+    -------
+    LogPartition
+        Estimate with standard error and verdict.
 
     Raises
     ------
     ValueError
-        If the hidden layers of a deep machine are too large to be summed out.
+        If the model is too large for ``"exact"``, ``key`` is missing, a number is too small, rows or rates do not fit
+        the model, or ``method`` is unknown.
+    TypeError
+        If an argument is of another kind.
+
+    Warns
+    -----
+    NotToBeTrusted
+        If the estimate is not to be trusted.
     """
-    return enumeration.unnormalised_log_probability(machine, np.asarray(visible)) - _value(log_z)
+    _check_model_and_method(model, method)
+    if not _has_synapses(model):
+        biases = np.concatenate([np.asarray(bias, np.float64) for bias in model.bias_terms])
+        return LogPartition(float(np.logaddexp(0, biases).sum()))
+    if method == "exact" or (method == "auto" and can_be_summed(model)):
+        return LogPartition(_exact(model))
+    if key is None:
+        raise ValueError(f"key must be a JAX random key for method={method!r}, got None; write key=jax.random.key(0)")
+    key = checked.key(key)
+    rows = None if visible is None else checked.rows(visible, model.layer_sizes[0])
+    if method == "tempering":
+        found = _tempered(model, key, n_chains, _tempering(sampler, n_temperatures), rows)
+    else:
+        found = _annealed(model, key, n_chains, n_temperatures, _base_bias(model, base_rates), rows, sampler)
+        if method == "auto" and not found.verdict.trusted:
+            chosen = sampler if isinstance(sampler, Tempering) else None
+            found = _tempered(model, key, None, _tempering(chosen, None), rows)
+    found.verdict.warn("log Z", stacklevel=2)
+    return found
 
 
-def log_probability_bound(
-    machine: Machine, visible: Float[AnyArray, "rows visible"], log_z: LogPartition | float
-) -> Float[np.ndarray, " rows"]:
-    """Variational *lower bound* on ``log p(v)`` of each row in nats, from mean-field inference (tight for an RBM).
-
-    Parameters as in :func:`log_probability` (Salakhutdinov & Hinton 2009, equation 6).
-    """
-    return -np.asarray(free_energy(machine, visible), dtype=np.float64) - _value(log_z)
-
-
-def _value(log_z: LogPartition | float) -> float:
-    return log_z.estimate if isinstance(log_z, LogPartition) else float(log_z)
+def _check_model_and_method(model: Model, method: str) -> None:
+    checked.model(model, "model")
+    if method not in get_args(Method):
+        known = ", ".join(map(repr, get_args(Method)))
+        raise ValueError(f"method must be one of {known}, got {method!r}; 'auto' suits every model")
+    if model.bias_terms[0].ndim > 1:
+        raise ValueError(
+            f"model must be a single one, got {model.bias_terms[0].shape[0]} stacked ones; take them apart with "
+            "secateur.model.trials.unstack"
+        )
 
 
-@jax.jit
-def free_energy(machine: Machine, visible: Float[AnyArray, "rows visible"]) -> Float[Array, " rows"]:
-    """Free energy ``-log p(v) - log Z`` of each row in nats.
-
-    Exact for one hidden layer; an upper bound (mean field) for deeper machines.
-    """
-    if machine.n_layers == 2:
-        hidden = units.log_normaliser(machine.total_input((visible, visible), 1))
-        return -(visible @ machine.biases[0]) - hidden.sum(axis=1)
-    return -mean_field.variational_bound(machine, mean_field.infer(machine, visible))
+def _exact(model: Model) -> float:
+    if not isinstance(model, PairwiseModel):
+        return enumeration.log_partition(model)
+    pairwise_enumeration.check_size(model.n_units, "log_partition")
+    with jax.enable_x64(True):
+        return float(pairwise_enumeration.log_partition_of(*pairwise_enumeration.double(model)))
 
 
-@jax.jit
-def pseudo_likelihood(
-    machine: Machine, visible: Float[AnyArray, "rows visible"], key: PRNGKeyArray
-) -> Float[Array, ""]:
-    """Mean log pseudo-likelihood ``sum_i log p(v_i | v_rest)`` per row in nats, from one random unit per row.
+def _annealed(
+    model: Model,
+    key: PRNGKeyArray,
+    n_chains: int | None,
+    n_temperatures: int | None,
+    base_bias: Float[Array, " visible"],
+    visible: Float[Array, "rows visible"] | None,
+    sampler: str | Sampler | None,
+) -> LogPartition:
+    """Annealing both ways."""
+    chains = _size("n_chains", n_chains, N_ANNEALED)
+    temperatures = _size("n_temperatures", n_temperatures, N_ANNEALING_TEMPERATURES)
+    chosen = sampler_named("gibbs" if sampler is None else sampler)
+    key_forward, key_states, key_reverse = jax.random.split(key, 3)
+    forward = annealing.annealed_log_weights(
+        model, base_bias, key_forward, n_chains=chains, n_temperatures=temperatures
+    )
+    n_draws = max(_LEAST_DRAWS, temperatures // 2)
+    states, diagnostics = annealing.drawn_states(
+        model, chosen, key_states, n_chains=chains, n_draws=n_draws, visible=visible
+    )
+    reverse = annealing.reverse_log_weights(model, base_bias, states, key_reverse, n_temperatures=temperatures)
+    return bridging.combine_both_directions(np.asarray(forward), np.asarray(reverse), temperatures, diagnostics.verdict)
 
-    An unbiased estimate for one hidden layer; for deeper machines the free energies are mean-field bounds, so it is
-    an approximation without a sign. Cheap: two free energies per row.
-    """
-    n_rows, n_visible = visible.shape
-    flipped_unit = jax.random.randint(key, (n_rows,), 0, n_visible)
-    flip = jax.nn.one_hot(flipped_unit, n_visible, dtype=visible.dtype)
-    flipped = visible * (1 - flip) + (1 - visible) * flip
-    difference = free_energy(machine, flipped) - free_energy(machine, visible)
-    return n_visible * jax.nn.log_sigmoid(difference).mean()
+
+def _tempered(
+    model: Model,
+    key: PRNGKeyArray,
+    n_chains: int | None,
+    tempering: Tempering,
+    visible: Float[Array, "rows visible"] | None,
+) -> LogPartition:
+    """From the replicas of tempering."""
+    run = bridging.tempering_run(
+        model,
+        tempering,
+        key,
+        n_chains=_size("n_chains", n_chains, N_TEMPERED),
+        n_draws=N_TEMPERING_DRAWS,
+        n_burn_in=N_TEMPERING_DRAWS * tempering.n_sweeps,
+        visible=visible,
+    )
+    return bridging.combine_temperatures(run)
+
+
+def _has_synapses(model: Model) -> bool:
+    weights = (model.couplings,) if isinstance(model, PairwiseModel) else model.weights
+    return any(np.asarray(weight).any() for weight in weights)
+
+
+def _base_bias(model: Model, rates: Float[AnyArray, " visible"] | None) -> Float[Array, " visible"]:
+    if rates is None:
+        return model.bias_terms[0]
+    found = checked.finite(rates, "base_rates")
+    n_visible = model.layer_sizes[0]
+    if found.shape != (n_visible,) or not ((found >= 0) & (found <= 1)).all():
+        raise ValueError(
+            f"base_rates must be {n_visible} numbers from 0 to 1, one per visible unit, got shape {found.shape} and "
+            f"values from {found.min():.3g} to {found.max():.3g}; give rows.mean(axis=0) of the data"
+        )
+    return annealing.base_bias_of(jnp.asarray(found))
+
+
+def _size(what: str, value: int | None, default: int) -> int:
+    return default if value is None else checked.count(what, value, 2)
+
+
+def _tempering(sampler: str | Sampler | None, n_temperatures: int | None) -> Tempering:
+    """The sampler given, if it is of tempering, or one with so many temperatures."""
+    if isinstance(sampler, Tempering):
+        return sampler
+    if sampler not in (None, "tempering"):
+        raise ValueError(
+            f"sampler must be a Tempering for method='tempering', got {sampler!r}; leave it out, or write "
+            "secateur.sampling.Tempering(n_temperatures=20)"
+        )
+    return Tempering(n_temperatures=_size("n_temperatures", n_temperatures, N_TEMPERING_TEMPERATURES))

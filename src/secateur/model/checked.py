@@ -288,7 +288,8 @@ def _check_axes(table: np.ndarray, n_units: int | None, n_trials: int | None, wh
         raise ValueError(
             f"{what} must be an array {axes}, got shape {shape}; {_reshaped(shape, n_units, n_trials, what)}"
         )
-    if 0 in shape:
+    # A machine whose pruning left a layer without units has states of no columns there.
+    if shape[-2] == 0 or (shape[-1] == 0 and n_units != 0):
         raise ValueError(f"{what} must hold at least one row and one unit, got shape {shape}; give more rows")
     if n_trials is not None and shape[0] != n_trials:
         raise ValueError(f"{what} must be an array {axes}, got shape {shape}; give one table per stacked machine")

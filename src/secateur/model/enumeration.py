@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
+from numpy.typing import ArrayLike
 
-from secateur.model import units
+from secateur.model import checked, units
 from secateur.model.machine import Machine, Parameters
 from secateur.model.moments import Moments, Statistics
 
@@ -51,31 +52,42 @@ def moments(machine: Machine) -> Moments:
         return Moments.exact(jax.tree.map(np.asarray, _moments(double(machine.parameters))))
 
 
-def log_probability(machine: Machine, visible: Float[np.ndarray, "rows visible"]) -> Float[np.ndarray, " rows"]:
-    """Exact ``log p(v)`` of each row in nats, all hidden layers summed out.
+def log_probability(machine: Machine, visible: ArrayLike) -> Float[np.ndarray, " rows"]:
+    """Exact ``log p(v)`` of each row of 0 and 1 ``(rows, n_0)`` in nats, all hidden layers summed out.
 
     Raises
     ------
     ValueError
-        If the smaller block of the machine, or of its hidden layers alone, has more than 20 units.
+        If the smaller block of the machine, or of its hidden layers alone, has more than 20 units, or ``visible`` does
+        not hold rows of 0 and 1 of the machine's visible units.
     """
     return unnormalised_log_probability(machine, visible) - log_partition(machine)
 
 
-def unnormalised_log_probability(
-    machine: Machine, visible: Float[np.ndarray, "rows visible"]
-) -> Float[np.ndarray, " rows"]:
-    """Exact ``log p(v) + log Z`` (minus the free energy) of each row in nats, all hidden layers summed out."""
+def unnormalised_log_probability(machine: Machine, visible: ArrayLike) -> Float[np.ndarray, " rows"]:
+    """Exact ``log p(v) + log Z`` (minus the free energy) of each row in nats, all hidden layers summed out.
+
+    Raises
+    ------
+    ValueError
+        If the smaller block of the hidden layers has more than 20 units, or ``visible`` as in :func:`log_probability`.
+    """
+    host_rows = checked.host_rows(visible, machine.layer_sizes[0])
     check_size(machine.layer_sizes[1:], "log_probability of visible states")
     with jax.enable_x64(True):
-        rows = jnp.asarray(np.asarray(visible, dtype=np.float64))
+        rows = jnp.asarray(host_rows.astype(np.float64))
         return np.asarray(map_rows(log_weight_of, double(machine.parameters), rows))
 
 
-def gradient(machine: Machine, visible: Float[np.ndarray, "rows visible"]) -> Parameters:
+def gradient(machine: Machine, visible: ArrayLike) -> Parameters:
     """Exact gradient ``<T>_data - <T>_model`` of the mean log-likelihood of the rows, nats per unit of parameter.
 
     Entries of absent synapses are zero. Float64 NumPy arrays in the shapes of the parameters.
+
+    Raises
+    ------
+    ValueError
+        If the smaller block has more than 20 units, or ``visible`` as in :func:`log_probability`.
     """
     check_size(machine.layer_sizes, "gradient")
     per_row = posterior_statistics(machine, visible)
@@ -86,17 +98,19 @@ def gradient(machine: Machine, visible: Float[np.ndarray, "rows visible"]) -> Pa
     return Parameters(weights, difference.biases)
 
 
-def posterior_statistics(machine: Machine, visible: Float[np.ndarray, "rows visible"]) -> Statistics:
+def posterior_statistics(machine: Machine, visible: ArrayLike) -> Statistics:
     """Exact means of the sufficient statistics given each visible row, as float64 NumPy arrays; rows come first.
 
     Raises
     ------
     ValueError
-        If the smaller block of the hidden layers alone has more than 20 units.
+        If the smaller block of the hidden layers alone has more than 20 units, or ``visible`` as in
+        :func:`log_probability`.
     """
+    host_rows = checked.host_rows(visible, machine.layer_sizes[0])
     check_size(machine.layer_sizes[1:], "moments given visible states")
     with jax.enable_x64(True):
-        rows = jnp.asarray(np.asarray(visible, dtype=np.float64))
+        rows = jnp.asarray(host_rows.astype(np.float64))
         per_row = map_rows(_posterior_statistics, double(machine.parameters), rows)
         return jax.tree.map(np.asarray, per_row)
 

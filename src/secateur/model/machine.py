@@ -11,7 +11,7 @@ in natural logarithms. ``L = 1`` is a restricted Boltzmann machine (RBM), ``L >=
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import equinox as eqx
 import jax
@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from numpy.typing import ArrayLike
 
+from secateur.model import checked
 from secateur.model.arrays import AnyArray
 
 Precision = Literal["float32", "bfloat16"]
@@ -52,7 +53,7 @@ class Machine(eqx.Module):
     biases
         One array ``(n_l,)`` per layer, visible layer first.
     masks
-        One boolean array per weight matrix, true where a synapse exists. ``None``: all synapses exist.
+        One array per weight matrix, true (any integer but 0) where a synapse exists. ``None``: all synapses exist.
     unit_indices
         For each layer the index every unit had in the machine before any unit was removed. ``None``: ``0..n_l-1``.
     original_layer_sizes
@@ -62,6 +63,8 @@ class Machine(eqx.Module):
     ------
     ValueError
         If the numbers or shapes of the arrays do not fit each other, or a parameter is not finite.
+    TypeError
+        If something else than numbers is given.
     """
 
     weights: tuple[Float[Array, "_lower _upper"], ...]
@@ -78,27 +81,22 @@ class Machine(eqx.Module):
         unit_indices: Sequence[ArrayLike] | None = None,
         original_layer_sizes: Sequence[int] | None = None,
     ):
-        host_weights = [np.asarray(w, dtype=np.float32) for w in weights]
-        host_biases = [np.asarray(b, dtype=np.float32) for b in biases]
-        host_masks = (
-            [np.asarray(m).astype(bool) for m in masks]
-            if masks is not None
-            else [np.ones(w.shape, bool) for w in host_weights]
-        )
+        host_weights = [checked.finite(w, f"weights[{number}]") for number, w in enumerate(weights)]
+        host_biases = [checked.finite(b, f"biases[{layer}]") for layer, b in enumerate(biases)]
+        _check_shapes(host_weights, host_biases)
+        host_masks = [np.ones(w.shape, bool) for w in host_weights] if masks is None else masks
+        host_masks = checked.masks(host_masks, host_weights)
         sizes = tuple(b.size for b in host_biases)
-        indices = (
-            [np.asarray(i, dtype=np.int32) for i in unit_indices]
-            if unit_indices is not None
-            else [np.arange(n, dtype=np.int32) for n in sizes]
-        )
-        original = tuple(int(n) for n in original_layer_sizes) if original_layer_sizes is not None else sizes
-        _check_structure(host_weights, host_biases, host_masks, indices, original)
+        indices = [np.arange(n) for n in sizes] if unit_indices is None else [np.array(i) for i in unit_indices]
+        original = sizes if original_layer_sizes is None else tuple(original_layer_sizes)
+        original = tuple(checked.count("original_layer_sizes", n, 0) for n in original)
+        _check_unit_indices(indices, sizes, original)
         masked = [np.where(m, w, np.float32(0)) for w, m in zip(host_weights, host_masks, strict=True)]
         # device_put, unlike jnp.asarray, compiles nothing; pruning makes machines of many shapes.
         self.weights = tuple(jax.device_put(masked))
         self.biases = tuple(jax.device_put(host_biases))
         self.masks = tuple(jax.device_put(host_masks))
-        self.unit_indices = tuple(jax.device_put(indices))
+        self.unit_indices = tuple(jax.device_put([i.astype(np.int32) for i in indices]))
         self.original_layer_sizes = original
 
     @classmethod
@@ -118,6 +116,8 @@ class Machine(eqx.Module):
         ----------
         layer_sizes
             Units per layer, visible first; at least two layers, each with at least one unit.
+        key
+            Random key of the weights.
         visible_bias
             A number or one value per visible unit, e.g. the logit of its mean rate.
 
@@ -125,17 +125,27 @@ class Machine(eqx.Module):
         ------
         ValueError
             If a layer would have no unit or a shape does not fit.
+        TypeError
+            If ``key`` is no random key, or something else than numbers is given.
         """
-        if len(layer_sizes) < 2 or min(layer_sizes) < 1:
+        sizes = tuple(checked.count("layer_sizes", n, 0) for n in np.atleast_1d(layer_sizes))
+        if len(sizes) < 2 or min(sizes) < 1:
             raise ValueError(
-                f"layer_sizes must name at least two layers of at least one unit each, got {tuple(layer_sizes)}; "
+                f"layer_sizes must name at least two layers of at least one unit each, got {sizes}; "
                 "give the number of visible units first, then one number per hidden layer"
             )
-        keys = jax.random.split(key, len(layer_sizes) - 1)
-        shapes = zip(layer_sizes[:-1], layer_sizes[1:], strict=True)
-        weights = [weight_scale * jax.random.normal(k, shape) for k, shape in zip(keys, shapes, strict=True)]
-        first_bias = np.broadcast_to(np.asarray(visible_bias, dtype=np.float32), (layer_sizes[0],))
-        biases = [first_bias, *(np.full(n, hidden_bias, np.float32) for n in layer_sizes[1:])]
+        visible_biases = checked.finite(visible_bias, "visible_bias")
+        if visible_biases.shape not in ((), (1,), sizes[:1]):
+            raise ValueError(
+                f"visible_bias must be one number or {sizes[0]}, one per visible unit, got shape "
+                f"{visible_biases.shape}; give an array of shape {sizes[:1]}"
+            )
+        keys = jax.random.split(checked.key(key), len(sizes) - 1)
+        shapes = zip(sizes[:-1], sizes[1:], strict=True)
+        scale = checked.finite(weight_scale, "weight_scale")
+        # The type is named, since where 64-bit JAX is switched on its default gives other numbers.
+        weights = [scale * np.asarray(jax.random.normal(k, s, np.float32)) for k, s in zip(keys, shapes, strict=True)]
+        biases = [np.broadcast_to(visible_biases, sizes[:1]), *(np.full(n, hidden_bias) for n in sizes[1:])]
         return cls(weights, biases, masks)
 
     @property
@@ -152,6 +162,11 @@ class Machine(eqx.Module):
     def n_units(self) -> int:
         """Units in all layers together."""
         return sum(self.layer_sizes)
+
+    @property
+    def bias_terms(self) -> tuple[Float[Array, " _units"], ...]:
+        """Biases of every layer; what machines and pairwise models both have."""
+        return self.biases
 
     @property
     def synapse_counts(self) -> tuple[int, ...]:
@@ -174,17 +189,39 @@ class Machine(eqx.Module):
         return eqx.tree_at(lambda m: (m.weights, m.biases), self, (weights, parameters.biases))
 
     def with_masks(self, masks: Sequence[ArrayLike]) -> Machine:
-        """The same machine with fewer synapses: those that exist here *and* are true in ``masks`` stay."""
-        kept = tuple(old & jnp.asarray(new) for old, new in zip(self.masks, masks, strict=True))
-        weights = tuple(jnp.where(m, w, 0) for w, m in zip(self.weights, kept, strict=True))
-        return eqx.tree_at(lambda m: (m.weights, m.masks), self, (weights, kept))
+        """The same machine with fewer synapses: those that exist here *and* are true in ``masks`` stay.
+
+        Parameters
+        ----------
+        masks
+            One array in the shape of each weight matrix; integers count as true where they are not 0.
+
+        Raises
+        ------
+        ValueError
+            If the number of masks, a shape or a value does not fit.
+        """
+        wanted = checked.masks(masks, self.weights)
+        kept = tuple(np.asarray(old) & new for old, new in zip(self.masks, wanted, strict=True))
+        weights = tuple(np.where(m, np.asarray(w), np.float32(0)) for w, m in zip(self.weights, kept, strict=True))
+        return eqx.tree_at(lambda m: (m.weights, m.masks), self, jax.device_put((weights, kept)))
 
     def in_precision(self, precision: Precision) -> Machine:
         """The same machine for sampling and inference with products in another precision.
 
         ``"bfloat16"`` rounds the weights to 8 bits, and the states that go into a product (0 and 1 are exact); biases
         and sums stay float32. Faster where the processor has such products (AVX-512 BF16, AMX, GPU, TPU).
+
+        Raises
+        ------
+        ValueError
+            If the precision is another one.
         """
+        if precision not in get_args(Precision):
+            raise ValueError(
+                f"precision must be 'float32' or 'bfloat16', got {precision!r}; take 'bfloat16' for faster products "
+                "where the processor has them"
+            )
         return _RoundedMachine(self) if precision == "bfloat16" else self
 
     def pair(self, matrix: int, lower_bias: Float[Array, "*trials lower"] | None = None) -> Machine:
@@ -213,13 +250,13 @@ class Machine(eqx.Module):
     def input_from_below(self, states: States, layer: int) -> Float[Array, "#chains units"]:
         """The part of the total input (nats) that comes from the next lower layer."""
         if layer == 0:
-            return jnp.zeros((1, self.layer_sizes[layer]))
+            return jnp.zeros((1, self.layer_sizes[layer]), self.biases[layer].dtype)
         return product(states[layer - 1], self.weights[layer - 1])
 
     def input_from_above(self, states: States, layer: int) -> Float[Array, "#chains units"]:
         """The part of the total input (nats) that comes from the next upper layer."""
         if layer == self.n_layers - 1:
-            return jnp.zeros((1, self.layer_sizes[layer]))
+            return jnp.zeros((1, self.layer_sizes[layer]), self.biases[layer].dtype)
         return product(states[layer + 1], self._weights_downwards(layer))
 
     def _weights_downwards(self, layer: int) -> Float[Array, "upper lower"]:
@@ -302,36 +339,36 @@ def receptive_field_masks(
     return [first, *(np.ones(shape, bool) for shape in zip(layer_sizes[1:-1], layer_sizes[2:], strict=True))]
 
 
-def _check_structure(
-    weights: list[np.ndarray],
-    biases: list[np.ndarray],
-    masks: list[np.ndarray],
-    unit_indices: list[np.ndarray],
-    original_layer_sizes: tuple[int, ...],
-) -> None:
+def _check_shapes(weights: Sequence[np.ndarray], biases: Sequence[np.ndarray]) -> None:
     if not weights or len(biases) != len(weights) + 1:
         raise ValueError(
             f"biases must hold one array more than weights (at least 2 and 1), got {len(biases)} and {len(weights)}; "
             "give one bias vector per layer, the visible layer first"
         )
     if any(b.ndim != 1 for b in biases):
-        raise ValueError(f"biases must be one vector per layer, got shapes {[b.shape for b in biases]}")
-    for name, arrays in (("weights", weights), ("masks", masks)):
-        expected = [(lower.size, upper.size) for lower, upper in zip(biases[:-1], biases[1:], strict=True)]
-        found = [a.shape for a in arrays]
-        if found != expected:
-            raise ValueError(
-                f"{name} must have shapes {expected} to fit the biases, got {found}; axes are (lower, upper)"
-            )
-    if [i.shape for i in unit_indices] != [b.shape for b in biases] or len(original_layer_sizes) != len(biases):
         raise ValueError(
-            "unit_indices and original_layer_sizes must have one entry per layer, unit_indices one index per unit"
+            f"biases must be one vector per layer, got shapes {[b.shape for b in biases]}; give arrays of one axis"
         )
-    for layer, (indices, size) in enumerate(zip(unit_indices, original_layer_sizes, strict=True)):
-        if indices.size and (indices.min() < 0 or indices.max() >= size or np.unique(indices).size != indices.size):
-            raise ValueError(f"unit_indices[{layer}] must be different numbers from 0 to {size - 1}")
-    for name, arrays in (("weights", weights), ("biases", biases)):
-        if not all(np.isfinite(a).all() for a in arrays):
+    expected = [(lower.size, upper.size) for lower, upper in zip(biases[:-1], biases[1:], strict=True)]
+    found = [w.shape for w in weights]
+    if found != expected:
+        raise ValueError(
+            f"weights must have shapes {expected} to fit the biases, got {found}; give arrays with axes (lower, upper)"
+        )
+
+
+def _check_unit_indices(indices: Sequence[np.ndarray], sizes: tuple[int, ...], original: tuple[int, ...]) -> None:
+    if [i.shape for i in indices] != [(n,) for n in sizes] or len(original) != len(sizes):
+        raise ValueError(
+            "unit_indices and original_layer_sizes must have one entry per layer, unit_indices one index per unit, got "
+            f"shapes {[i.shape for i in indices]} and sizes {original} for layers of {sizes} units; leave both out for "
+            "a machine that has all its units"
+        )
+    for layer, (found, size) in enumerate(zip(indices, original, strict=True)):
+        if not found.size:
+            continue
+        if found.dtype.kind not in "iu" or found.min() < 0 or found.max() >= size or np.unique(found).size < found.size:
             raise ValueError(
-                f"{name} must be finite, got NaN or infinity; retrain the machine or repair the file it came from"
+                f"unit_indices[{layer}] must be different numbers from 0 to {size - 1}, got {found}; give the "
+                "place that every unit had before any was removed"
             )

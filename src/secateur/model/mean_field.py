@@ -83,7 +83,7 @@ def infer(
         count, change, _ = carry
         return (count < max_updates) & (change > tolerance)
 
-    start = (jnp.asarray(0), jnp.asarray(jnp.inf), means)
+    start = (jnp.asarray(0), jnp.asarray(jnp.inf, means[1].dtype), means)
     return jax.lax.while_loop(unfinished, update, start)[2]
 
 

@@ -8,7 +8,9 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
+from secateur.model import checked
 from secateur.model.arrays import AnyArray
+from secateur.model.machine import States
 
 
 class PairwiseModel(eqx.Module):
@@ -31,7 +33,7 @@ class PairwiseModel(eqx.Module):
     couplings: Float[Array, "units units"]
 
     def __init__(self, biases: ArrayLike, couplings: ArrayLike):
-        host_biases, host_couplings = np.asarray(biases, np.float32), np.asarray(couplings, np.float32)
+        host_biases, host_couplings = checked.finite(biases, "biases"), checked.finite(couplings, "couplings")
         _check(host_biases, host_couplings)
         self.biases, self.couplings = jax.device_put((host_biases, host_couplings))
 
@@ -57,9 +59,20 @@ class PairwiseModel(eqx.Module):
         """Log odds (nats) of each unit being 1 given all others."""
         return self.biases[None, :] + states @ self.couplings
 
-    def energy(self, states: Float[AnyArray, "rows units"]) -> Float[Array, " rows"]:
-        """Energy ``-log p(s) - log Z`` of each row, in nats."""
-        return -(states @ self.biases) - 0.5 * ((states @ self.couplings) * states).sum(axis=1)
+    @property
+    def layer_sizes(self) -> tuple[int]:
+        """Number of units of the one layer there is."""
+        return (self.n_units,)
+
+    @property
+    def bias_terms(self) -> tuple[Float[Array, " units"]]:
+        """Biases of every layer, as a machine has them."""
+        return (self.biases,)
+
+    def energy(self, states: States) -> Float[Array, " rows"]:
+        """Energy ``-log p(s) - log Z`` of each row of the one layer of states, in nats."""
+        (rows,) = states
+        return -(rows @ self.biases) - 0.5 * ((rows @ self.couplings) * rows).sum(axis=1)
 
 
 def check_states(states: AnyArray, n_units: int | None = None, what: str = "states") -> np.ndarray:
@@ -90,10 +103,9 @@ def _check(biases: np.ndarray, couplings: np.ndarray) -> None:
     n = biases.size
     if biases.ndim != 1 or n == 0 or couplings.shape != (n, n):
         raise ValueError(
-            f"biases must have shape (units,) and couplings (units, units), got {biases.shape} and {couplings.shape}"
+            f"biases must have shape (units,) and couplings (units, units), got {biases.shape} and {couplings.shape}; "
+            "give one bias per unit and one coupling per pair of units"
         )
-    if not (np.isfinite(biases).all() and np.isfinite(couplings).all()):
-        raise ValueError("biases and couplings must be finite, got NaN or infinity; fit the model again")
     if couplings.diagonal().any() or not np.array_equal(couplings, couplings.T):
         raise ValueError(
             "couplings must be symmetric with a zero diagonal; give J + J.T for an upper triangle J, and put the "

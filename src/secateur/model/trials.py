@@ -29,6 +29,11 @@ def n_trials(machine: Machine) -> int | None:
     return machine.biases[0].shape[0] if machine.biases[0].ndim == 2 else None
 
 
+def each_trial(machine: Machine, tree: Any) -> list[Any]:
+    """What belongs to each trial of a machine: the tree as it is for a single machine, else its parts."""
+    return [tree] if n_trials(machine) is None else unstack(tree)
+
+
 def over_trials(function: Callable, machine: Machine) -> Callable:
     """The function itself for a single machine; for stacked ones mapped over the leading axis of every array."""
     return eqx.filter_vmap(function) if n_trials(machine) is not None else function

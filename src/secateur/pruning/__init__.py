@@ -1,18 +1,13 @@
-"""Pruning: importance rules, removal, and the prune-retrain loop."""
+"""Pruning: rules that rank synapses or units, removal, and the prune-retrain loop."""
 
-from secateur.pruning.criteria import (
-    RULES,
-    WHOLE_MACHINE_RULES,
-    Rule,
-    Synapses,
-    check_criterion,
-    criterion_names,
-    importance,
-    register,
-    rule_named,
-)
+from secateur.pruning import built_in as built_in
+from secateur.pruning.averages import ImportanceSampling, model_moments, model_states, sources_for
+from secateur.pruning.given import NotDeclared, Synapses, Units, WholeMachine
 from secateur.pruning.prune import prune, pruned_masks
+from secateur.pruning.ranking import importance
 from secateur.pruning.removal import (
+    MoreRemoved,
+    RemovalCount,
     compact,
     living_units,
     number_to_remove,
@@ -22,20 +17,28 @@ from secateur.pruning.removal import (
     silent_visible_units,
 )
 from secateur.pruning.removed import Removed, removed
-from secateur.pruning.rounds import ImportanceSampling, Round, model_moments, model_states, prune_and_retrain
+from secateur.pruning.rounds import Removal, Round, importance_keys, prune_and_retrain, remove
+from secateur.pruning.rules import Criterion, Rule, criterion_names, ranks_units, register, rule, rule_named, rule_of
+from secateur.pruning.schedules import Schedule, register_schedule, schedule_named
 
 __all__ = [
-    "RULES",
+    "Criterion",
     "ImportanceSampling",
+    "MoreRemoved",
+    "NotDeclared",
+    "Removal",
+    "RemovalCount",
     "Removed",
     "Round",
     "Rule",
+    "Schedule",
     "Synapses",
-    "WHOLE_MACHINE_RULES",
-    "check_criterion",
+    "Units",
+    "WholeMachine",
     "compact",
     "criterion_names",
     "importance",
+    "importance_keys",
     "living_units",
     "model_moments",
     "model_states",
@@ -43,11 +46,18 @@ __all__ = [
     "prune",
     "prune_and_retrain",
     "pruned_masks",
+    "ranks_units",
     "register",
+    "register_schedule",
+    "remove",
     "remove_dead_units",
     "remove_lowest",
     "removed",
+    "rule",
     "rule_named",
+    "rule_of",
+    "schedule_named",
     "shrink",
     "silent_visible_units",
+    "sources_for",
 ]

@@ -2,30 +2,50 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
+from typing import NamedTuple, SupportsFloat
 
 import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from secateur.fisher.diagonal import Source
+from secateur.model import checked
 from secateur.model.machine import Machine
-from secateur.pruning.criteria import Rule, importance
-from secateur.pruning.removal import Zeros, compact, remove_dead_units, remove_lowest
-from secateur.pruning.unit_rules import UNIT_RULES, remove_lowest_units
+from secateur.pruning.averages import is_exact, sources_for, verdict_on
+from secateur.pruning.ranking import scores
+from secateur.pruning.removal import (
+    Masks,
+    MoreRemoved,
+    RemovalCount,
+    Zeros,
+    compact,
+    remove_dead_units,
+    remove_lowest,
+)
+from secateur.pruning.rules import Criterion, Rule, rule_of
+from secateur.pruning.unit_removal import remove_lowest_units
 
-Fraction = float | Sequence[float]
+Fraction = SupportsFloat | Sequence[SupportsFloat]
 """Share of the remaining synapses to remove: one number for all weight matrices, or one per weight matrix."""
+
+
+class Step(NamedTuple):
+    """What one step of pruning leaves: the masks without the synapses of dead units, and what the rule took."""
+
+    masks: Masks
+    counts: tuple[RemovalCount, ...]
 
 
 def prune(
     machine: Machine,
-    criterion: str | Rule,
+    criterion: Criterion,
     fraction: Fraction,
     *,
     key: PRNGKeyArray,
-    source: Source = "exact",
-    zeros: Zeros = "all",
+    source: Source | None = None,
+    zeros: Zeros = "fraction",
 ) -> Machine:
     """Remove the least important synapses and the units they leave dead.
 
@@ -34,69 +54,113 @@ def prune(
     machine
         The machine to prune.
     criterion
-        Name of a rule, or a function of :class:`secateur.pruning.Synapses`.
+        Name of a rule, a rule, or a function of :class:`secateur.pruning.Synapses`.
     fraction
         Share of each weight matrix's remaining synapses to remove, in (0, 1); one number, or one per weight matrix.
     key
-        Random key, for rules that draw and for ties.
+        Random key, for chains, for rules that draw and for ties.
     source
-        Where rates and coincidences come from (see :data:`secateur.fisher.Source`).
+        Where rates and coincidences come from (see :data:`secateur.fisher.Source`). ``None``: from nowhere for a rule
+        that needs none, else exactly where the machine can be enumerated, else from 10,000 states drawn here.
     zeros
-        Zero rule (see :func:`secateur.pruning.remove_lowest`).
+        Where more synapses than the fraction have importance zero: ``"fraction"`` removes as many as asked for, chosen
+        at random from them, ``"all"`` removes all of them.
 
     Returns
     -------
     Machine
         The pruned machine without its dead units; ``unit_indices`` tell which units of the original they were.
 
+    Warns
+    -----
+    MoreRemoved
+        If the zero rule took more than the fraction.
+    NotToBeTrusted
+        If importance was measured from draws that are not to be trusted.
+
     Raises
     ------
     ValueError
         If the criterion is unknown, the fraction lies outside (0, 1) or the source does not fit the machine.
+    TypeError
+        If the fraction is no number, the key no random key or the machine no machine.
     """
-    return compact(machine.with_masks(pruned_masks(machine, source, criterion, fraction, key, zeros)))
+    machine, key, rule = checked.model(machine), checked.key(key), rule_of(criterion)
+    fractions = checked.fraction(fraction, len(machine.weights))
+    source = _source_for(machine, rule, source, key)
+    step = pruning_step(machine, source, rule, fractions, key, zeros)
+    if rule.needs:
+        verdict_on(source).warn(f"the importance by {rule.name}")
+    _warn_of_more(step.counts, [int(np.asarray(m).sum()) for m in machine.masks])
+    return compact(machine.with_masks(step.masks))
 
 
 def pruned_masks(
     machine: Machine,
-    source: Source,
-    criterion: str | Rule,
+    source: Source | None,
+    criterion: Criterion,
     fraction: Fraction,
     key: PRNGKeyArray,
-    zeros: Zeros = "all",
-) -> tuple[np.ndarray, ...]:
+    zeros: Zeros = "fraction",
+) -> Masks:
     """Masks of the synapses that stay after one pruning step, dead units included; parameters of :func:`prune`."""
-    fractions = check_fraction(fraction, len(machine.weights))
+    machine, key, rule = checked.model(machine), checked.key(key), rule_of(criterion)
+    fractions = checked.fraction(fraction, len(machine.weights))
+    return pruning_step(machine, _source_for(machine, rule, source, key), rule, fractions, key, zeros).masks
+
+
+def pruning_step(
+    machine: Machine, source: Source | None, rule: Rule, fractions: Sequence[float], key: PRNGKeyArray, zeros: Zeros
+) -> Step:
+    """One step on a single machine, with the averages that the rule needs and one checked fraction per matrix."""
     if zeros not in ("all", "fraction"):
         raise ValueError(f"zeros must be 'all' or 'fraction', got {zeros!r}")
     key_rule, key_ties = jax.random.split(key)
+    importance = [np.asarray(score) for score in scores(machine, source, rule, key_rule)]
     masks = [np.asarray(m) for m in machine.masks]
-    if isinstance(criterion, str) and criterion in UNIT_RULES:
-        unit_scores = UNIT_RULES[criterion](machine, source, key_rule)
-        return remove_dead_units(remove_lowest_units(unit_scores, masks, fractions, key_ties))
-    scores = importance(machine, source, criterion, key_rule)
-    keys = jax.random.split(key_ties, len(scores))
-    kept = []
-    for matrix, (score, mask, f, k) in enumerate(zip(scores, masks, fractions, keys, strict=True)):
+    try:
+        if rule.ranks == "units":
+            kept, counts = remove_lowest_units(importance, masks, fractions, key_ties)
+        else:
+            exact = not rule.needs or is_exact(source)
+            kept, counts = _remove_synapses(importance, masks, fractions, key_ties, zeros, exact)
+    except ValueError as error:
+        raise ValueError(f"criterion {rule.name!r}, {error}") from error
+    return Step(remove_dead_units(kept), counts)
+
+
+def _source_for(machine: Machine, rule: Rule, source: Source | None, key: PRNGKeyArray) -> Source | None:
+    return source if source is not None else sources_for(machine, rule, None, key)[0]
+
+
+def _remove_synapses(
+    importance: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray],
+    fractions: Sequence[float],
+    key: PRNGKeyArray,
+    zeros: Zeros,
+    exact: bool,
+) -> tuple[Masks, tuple[RemovalCount, ...]]:
+    """The lowest synapses of every weight matrix go."""
+    kept, counts = [], []
+    each = zip(importance, masks, fractions, jax.random.split(key, len(masks)), strict=True)
+    for matrix, (score, mask, fraction, key_ties) in enumerate(each):
         try:
-            kept.append(remove_lowest(np.asarray(score), mask, f, k, zeros))
+            left, count = remove_lowest(score, mask, fraction, key_ties, zeros, exact=exact)
         except ValueError as error:
-            raise ValueError(f"criterion {criterion!r}, weight matrix {matrix}: {error}") from error
-    return remove_dead_units(kept)
+            raise ValueError(f"weight matrix {matrix}: {error}") from error
+        kept.append(left)
+        counts.append(count)
+    return tuple(kept), tuple(counts)
 
 
-def check_fraction(fraction: Fraction, n_matrices: int) -> tuple[float, ...]:
-    """One fraction per weight matrix.
-
-    Raises
-    ------
-    ValueError
-        If a fraction lies outside (0, 1) or their number does not fit.
-    """
-    fractions = (fraction,) * n_matrices if isinstance(fraction, int | float) else tuple(fraction)
-    if len(fractions) != n_matrices:
-        raise ValueError(f"fraction must be one number or {n_matrices} (one per weight matrix), got {len(fractions)}")
-    for value in fractions:
-        if not 0 < value < 1:
-            raise ValueError(f"fraction must lie between 0 and 1 (both excluded), got {value}; 0.1 removes a tenth")
-    return fractions
+def _warn_of_more(counts: Sequence[RemovalCount], n_synapses: Sequence[int]) -> None:
+    """Warn of what the zero rule took beyond the fraction; whole units are as near to it as they can be."""
+    for matrix, (count, before) in enumerate(zip(counts, n_synapses, strict=True)):
+        if count.beyond and not count.by_units:
+            warnings.warn(
+                f"weight matrix {matrix}: {count.gone:,} of {before:,} synapses went, {count}; "
+                "say zeros='fraction' to remove no more than was asked for",
+                MoreRemoved,
+                stacklevel=3,
+            )

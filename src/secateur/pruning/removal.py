@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int, PRNGKeyArray
 
 from secateur.model.arrays import AnyArray
+from secateur.model.checked import exact_share
 from secateur.model.machine import Machine
 from secateur.model.trials import n_trials, stack, unstack
 
@@ -21,9 +22,60 @@ them."""
 Masks = tuple[Bool[np.ndarray, "_lower _upper"], ...]
 
 
+class MoreRemoved(UserWarning):
+    """More synapses went than the fraction asked for; the message says how many and why."""
+
+
+class RemovalCount(NamedTuple):
+    """What a rule took from one weight matrix, before the units that it left dead went as well.
+
+    Attributes
+    ----------
+    asked
+        Synapses that make the fraction.
+    gone
+        Synapses that the rule took.
+    n_zero
+        Synapses whose importance is zero, where that is the lowest; else 0.
+    exact
+        Whether zero importance is exactly zero. If not, it cannot be told from zero in the draws that it was measured
+        from, in which, say, a synapse was never seen active.
+    by_units
+        Whether whole units went, as near to the fraction as they can.
+    """
+
+    asked: int
+    gone: int
+    n_zero: int
+    exact: bool = True
+    by_units: bool = False
+
+    @property
+    def beyond(self) -> int:
+        """Synapses that went beyond the fraction."""
+        return max(self.gone - self.asked, 0)
+
+    @property
+    def zero_in_words(self) -> str:
+        """What can be said of synapses of importance zero."""
+        return "importance is exactly zero" if self.exact else "importance cannot be told from zero in the draws"
+
+    def __str__(self) -> str:
+        if self.by_units:
+            return f"{self.beyond:,} beyond the fraction, in whole units" if self.beyond else ""
+        if self.beyond:
+            return f"{self.beyond:,} beyond the fraction, whose {self.zero_in_words}"
+        if self.n_zero > self.gone:
+            return f"chosen at random from the {self.n_zero:,} whose {self.zero_in_words}"
+        return ""
+
+
 def number_to_remove(n_synapses: int, fraction: float) -> int:
-    """Synapses to remove from ``n_synapses``: the fraction, halves rounded down (455 -> 228 stay)."""
-    return math.ceil(n_synapses * fraction - 0.5)
+    """Synapses to remove from ``n_synapses``: the fraction, halves rounded down (455 -> 228 stay).
+
+    The fraction is the decimal that was written, not the nearest binary number: 0.55 of 50 is 27.5, so that 27 go.
+    """
+    return exact_share(n_synapses, fraction)
 
 
 def remove_lowest(
@@ -31,32 +83,48 @@ def remove_lowest(
     mask: Bool[np.ndarray, "lower upper"],
     fraction: float,
     key: PRNGKeyArray,
-    zeros: Zeros = "all",
-) -> Bool[np.ndarray, "lower upper"]:
-    """Mask of the synapses that stay when the fraction with the lowest importance goes; ties broken at random.
+    zeros: Zeros = "fraction",
+    *,
+    exact: bool = True,
+) -> tuple[Bool[np.ndarray, "lower upper"], RemovalCount]:
+    """Mask of the synapses that stay when the fraction with the lowest importance goes, and what went.
 
-    Exactly :func:`number_to_remove` synapses go, with one exception: if more than that have zero importance, zero
-    being the lowest, and ``zeros="all"``, then all of those go (Scholl, Rule & Hennig 2021, Methods).
+    Exactly :func:`number_to_remove` synapses go, ties broken at random, with one exception: if more than that have
+    zero importance, zero being the lowest, and ``zeros="all"``, then all of those go (Scholl, Rule & Hennig 2021,
+    Methods).
+
+    Parameters
+    ----------
+    importance, mask
+        Importance of the synapses, and which of them exist.
+    fraction
+        Share of the existing synapses, in (0, 1).
+    key
+        Random key that breaks ties.
+    zeros
+        Zero rule.
+    exact
+        Whether importances are exact, and not estimates from draws; only for what is said of zeros.
 
     Raises
     ------
     ValueError
         If an importance is NaN.
     """
-    present = np.flatnonzero(mask)
+    kept = np.array(mask, dtype=bool, order="C")
+    present = np.flatnonzero(kept)
     scores = np.asarray(importance).reshape(-1)[present]
     if np.isnan(scores).any():
         raise ValueError(f"importance is NaN for {int(np.isnan(scores).sum())} synapses; mend the criterion")
-    n_remove = number_to_remove(present.size, fraction)
-    n_zero = int((scores == 0).sum())
-    if zeros == "all" and n_zero > n_remove and scores.min() == 0:
-        n_remove = n_zero
+    asked = number_to_remove(present.size, fraction)
+    n_zero = int((scores == 0).sum()) if present.size and scores.min() == 0 else 0
+    gone = max(asked, n_zero) if zeros == "all" else asked
     # NumPy's generator, seeded from the key: JAX would compile a permutation for every new number of synapses.
     tie_break = np.random.default_rng(np.asarray(jax.random.key_data(key))).permutation(present.size)
     order = np.lexsort((tie_break, scores))
-    kept = np.array(mask, dtype=bool)
-    kept.reshape(-1)[present[order[:n_remove]]] = False
-    return kept
+    # In C order whatever order the mask has, so that this is a view: of another order reshape makes a copy.
+    kept.reshape(-1)[present[order[:gone]]] = False
+    return kept, RemovalCount(asked, gone, n_zero, exact)
 
 
 def remove_dead_units(masks: Sequence[Bool[np.ndarray, "_lower _upper"]]) -> Masks:

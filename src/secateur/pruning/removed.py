@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from secateur.model.machine import Machine
-from secateur.pruning.removal import living_units, silent_visible_units
+from secateur.pruning.removal import RemovalCount, living_units, silent_visible_units
 
 
 @dataclass(frozen=True)
@@ -22,29 +22,46 @@ class Removed:
         Per layer the units that had synapses on all of their sides and no longer have; none in the visible layer.
     silent
         Visible units that lost their last synapse; they stay in the machine with their bias.
+    counts
+        What the rule took from each weight matrix, and why more than the fraction; ``None`` where that is not known.
     """
 
     before: tuple[int, ...]
     after: tuple[int, ...]
     units: tuple[tuple[int, ...], ...]
     silent: tuple[int, ...]
+    counts: tuple[RemovalCount, ...] | None = None
 
     def __str__(self) -> str:
         lines = [
-            f"synapses {matrix}-{matrix + 1}: {before:,} -> {after:,} ({before - after:,} go)"
+            f"synapses {matrix}-{matrix + 1}: {before:,} -> {after:,} ({', '.join(self._why(matrix))})"
             for matrix, (before, after) in enumerate(zip(self.before, self.after, strict=True))
         ]
         lines += [f"units of layer {layer}: {_listed(gone)} die" for layer, gone in enumerate(self.units) if layer]
         return "\n".join([*lines, f"visible units: {_listed(self.silent)} lose their last synapse"])
 
+    def _why(self, matrix: int) -> list[str]:
+        """How many synapses of a weight matrix go, and what is beyond the fraction."""
+        gone = self.before[matrix] - self.after[matrix]
+        words = [f"{gone:,} go"]
+        if self.counts is not None:
+            count = self.counts[matrix]
+            words += [str(count)] if str(count) else []
+            # What goes with dead units is beyond the fraction only where the rule itself has reached it.
+            died = gone - max(count.gone, count.asked)
+            words += [f"{died:,} beyond the fraction, with units that die"] if died > 0 else []
+        return words
 
-def removed(before: Machine, after: Machine) -> Removed:
+
+def removed(before: Machine, after: Machine, counts: tuple[RemovalCount, ...] | None = None) -> Removed:
     """What ``after`` has lost against ``before``; with :func:`secateur.pruning.prune` a look before anything goes.
 
     Parameters
     ----------
     before, after
         Two single machines of one lineage, compact or not.
+    counts
+        What the rule took (:attr:`secateur.pruning.Round.counts`), to tell what is beyond the fraction.
 
     Raises
     ------
@@ -63,6 +80,7 @@ def removed(before: Machine, after: Machine) -> Removed:
         after.synapse_counts,
         tuple(tuple(np.setdiff1d(old, new).tolist()) for old, new in units),
         tuple(silent.tolist()),
+        counts,
     )
 
 

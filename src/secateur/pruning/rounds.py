@@ -3,49 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, PRNGKeyArray
-from pydantic import BaseModel, ConfigDict, Field
+from jaxtyping import Float
 
-from secateur import sampling
-from secateur.fisher.diagonal import Source
-from secateur.model import enumeration
+from secateur.model import checked
 from secateur.model.arrays import AnyArray, Keys
-from secateur.model.machine import Machine, States
+from secateur.model.machine import Machine
 from secateur.model.moments import Moments
 from secateur.model.randomness import child_key
-from secateur.model.trials import keys_for, n_trials, over_trials, unstack
-from secateur.pruning.criteria import WHOLE_MACHINE_RULES, Rule
-from secateur.pruning.prune import Fraction, pruned_masks
-from secateur.pruning.removal import Zeros, shrink
-from secateur.storage import limits
-from secateur.training import TrainingCheckpoint, TrainingSettings, train
+from secateur.model.trials import each_trial, keys_for, n_trials
+from secateur.pruning.averages import How, sources_for
+from secateur.pruning.prune import Fraction, Step, pruning_step
+from secateur.pruning.removal import Masks, RemovalCount, Zeros, shrink
+from secateur.pruning.rules import Criterion, Rule, rule_of
+from secateur.training import Callback, TrainingCheckpoint, TrainingSettings
 from secateur.training.checkpoint import TrainingPart
-
-
-class ImportanceSampling(BaseModel):
-    """How many model states importance is measured from: ``n_chains * n_draws`` in all; immutable."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    n_chains: int = Field(200, ge=2, le=limits.MAX_CHAINS, description="independent chains")
-    n_draws: int = Field(50, ge=2, le=limits.MAX_SAMPLES, description="draws per chain")
-    n_sweeps: int = Field(2, ge=1, le=limits.MAX_SWEEPS, description="Gibbs sweeps from one draw to the next")
-    n_burn_in: int = Field(100, ge=0, le=limits.MAX_SWEEPS, description="sweeps before the first draw")
-    start: Literal["random", "data"] = Field(
-        "random", description="chains start at independent random units, or at rows of the data"
-    )
-
-    def schedule(self) -> dict[str, Any]:
-        """The arguments of :func:`secateur.sampling.moments` that say when to draw."""
-        return self.model_dump(exclude={"n_chains", "start"})
+from secateur.training.loop import trained
 
 
 @dataclass(frozen=True)
@@ -56,34 +35,43 @@ class Round:
     ----------
     number
         1 for the first round.
-    moments
-        What importance was measured from, before anything was removed; one for each trial.
+    sources
+        What importance was measured from, before anything was removed, one for each trial: moments, states or
+        ``"exact"``; ``None`` for a rule that needs no averages.
+    counts
+        What the rule took from each weight matrix, one tuple for each trial.
     pruned, retrained
         The machine after removal, in arrays of the size it had before, and after retraining, in smaller arrays where
         that pays.
     """
 
     number: int
-    moments: list[Moments]
+    sources: list[Any]
+    counts: list[tuple[RemovalCount, ...]]
     pruned: Machine
     retrained: Machine
+
+    @property
+    def moments(self) -> list[Moments] | None:
+        """The moments that importance was measured from, one for each trial; ``None`` if it was not from moments."""
+        return self.sources if isinstance(self.sources[0], Moments) else None
 
 
 def prune_and_retrain(
     machine: Machine,
     visible: Float[AnyArray, "*trials rows visible"] | None,
-    criterion: str | Rule,
+    criterion: Criterion,
     *,
     n_rounds: int,
     fraction: Fraction,
     retraining: TrainingSettings | None,
     key: Keys,
-    importance: ImportanceSampling | Literal["exact"] | None = None,
-    zeros: Zeros = "all",
+    importance: How | None = None,
+    zeros: Zeros = "fraction",
     shrink_at: float = 1.0,
     first_round: int = 1,
     checkpoint: TrainingCheckpoint | None = None,
-    on_epoch: Callable[[int], None] | None = None,
+    callback: Callback | None = None,
 ) -> Iterator[Round]:
     """Prune and retrain a machine round after round; yields after every round.
 
@@ -94,20 +82,17 @@ def prune_and_retrain(
     visible
         Training rows ``(rows, n_0)``, with a leading trial axis for stacked trials; ``None`` to prune without
         retraining.
-    criterion
-        Name of a rule or a function (see :func:`secateur.pruning.prune`).
+    criterion, fraction, zeros
+        What every round removes, as in :func:`secateur.pruning.prune`.
     n_rounds
         Number of rounds.
-    fraction
-        Share of each weight matrix's remaining synapses that each round removes.
     retraining
         Training after each removal, ``None`` without rows; a machine that lost nothing is not retrained.
     key
         Random key, or one key per trial.
     importance
-        How importance is measured: from model states, or ``"exact"`` by enumeration. ``None``: 10,000 states.
-    zeros
-        Zero rule (see :func:`secateur.pruning.remove_lowest`).
+        How the averages that the rule needs are taken: from model states, or ``"exact"`` by enumeration. ``None``:
+        exactly where the machine can be enumerated, else from 10,000 states.
     shrink_at
         Arrays shrink (:func:`secateur.pruning.shrink`) when at least this share of the multiplications of a Gibbs sweep
         would go; every new shape costs compilations. 1: never.
@@ -115,8 +100,8 @@ def prune_and_retrain(
         Number of the first round; later than 1 to continue from the machine after an earlier round.
     checkpoint
         Where a retraining continues that was interrupted, and what it keeps up to date.
-    on_epoch
-        Called with the number of finished epochs of a round's retraining.
+    callback
+        Called after every epoch of a round's retraining (:func:`secateur.training.train`).
 
     Raises
     ------
@@ -126,110 +111,73 @@ def prune_and_retrain(
     """
     if (visible is None) != (retraining is None):
         raise ValueError("retraining needs visible and retraining, got one; give both, or neither to only prune")
-    keys = keys_for(machine, key)
-    how = importance or ImportanceSampling()
+    keys = keys_for(machine, checked.key(key, n_trials(machine)))
+    rule, fractions = rule_of(criterion), checked.fraction(fraction, len(machine.weights))
     for number in range(first_round, n_rounds + 1):
         round_keys = child_key(keys, "round", number)
-        key_importance, key_removal = child_key(round_keys, "importance"), child_key(round_keys, "removal")
-        moments = model_moments(machine, how, key_importance, visible)
-        sources: Sequence[Source] = moments
-        if isinstance(criterion, str) and criterion in WHOLE_MACHINE_RULES:
-            sources = _whole_states(machine, how, child_key(round_keys, "states"), visible)
-        pruned = _remove(machine, sources, criterion, fraction, key_removal, zeros)
-        lost = _lost_synapses(machine, pruned)
+        before = machine
+        pruned, sources, counts = _removed(machine, visible, rule, fractions, round_keys, importance, zeros)
         machine = _shrink_if_it_pays(pruned, shrink_at)
         if visible is not None and retraining is not None:
             part = None if checkpoint is None else checkpoint.part(f"round {number}")
-            machine = _retrain(machine, lost, visible, retraining, child_key(round_keys, "retraining"), part, on_epoch)
-        yield Round(number, moments, pruned, machine)
+            lost, key_training = _lost_synapses(before, pruned), child_key(round_keys, "retraining")
+            machine = _retrain(machine, lost, visible, retraining, key_training, part, callback)
+        yield Round(number, sources, counts, pruned, machine)
 
 
-def model_moments(
+class Removal(NamedTuple):
+    """What one removal left: see :class:`Round` for the fields."""
+
+    pruned: Machine
+    sources: list[Any]
+    counts: list[tuple[RemovalCount, ...]]
+
+
+def remove(
     machine: Machine,
-    importance: ImportanceSampling | Literal["exact"],
+    visible: Float[AnyArray, "*trials rows visible"] | None,
+    criterion: Criterion,
+    fraction: Fraction,
     key: Keys,
-    visible: Float[AnyArray, "*trials rows visible"] | None = None,
-) -> list[Moments]:
-    """Moments of the model by enumeration or from fresh chains; one for every trial, one for a single machine.
+    *,
+    importance: How | None = None,
+    zeros: Zeros = "fraction",
+) -> Removal:
+    """One removal from a machine, or from each of stacked trials; arrays keep their size, so that training can go on.
 
-    ``visible`` is needed where chains start at data.
+    This is what schedules of one's own are made of. Parameters as of :func:`prune_and_retrain`.
     """
-    if importance == "exact":
-        return [enumeration.moments(one) for one in _singles(machine)]
-    moments = _sampled_moments(machine, keys_for(machine, key), importance, _starting_rows(importance, visible))
-    return [moments] if n_trials(machine) is None else unstack(moments)
+    keys = keys_for(machine, checked.key(key, n_trials(machine)))
+    fractions = checked.fraction(fraction, len(machine.weights))
+    return _removed(machine, visible, rule_of(criterion), fractions, keys, importance, zeros)
 
 
-def _whole_states(
-    machine: Machine, importance: ImportanceSampling | Literal["exact"], keys: Keys, visible: AnyArray | None
-) -> list[Source]:
-    """Sources for rules that look at whole states, for every trial."""
-    if importance == "exact":
-        return ["exact" for _ in _singles(machine)]
-    states = model_states(machine, importance, keys, visible)
-    return [states] if n_trials(machine) is None else unstack(states)
-
-
-def _starting_rows(importance: ImportanceSampling, visible: AnyArray | None) -> AnyArray | None:
-    if importance.start == "random":
-        return None
-    if visible is None:
-        raise ValueError("importance.start='data' needs visible rows, got none; give them or say start='random'")
-    return visible
-
-
-def _singles(machine: Machine) -> list[Machine]:
-    return [machine] if n_trials(machine) is None else unstack(machine)
-
-
-@partial(jax.jit, static_argnames=("importance",))
-def _sampled_moments(machine: Machine, keys: Keys, importance: ImportanceSampling, visible: AnyArray | None) -> Moments:
-    def draw(machine: Machine, key: PRNGKeyArray, rows: AnyArray | None) -> Moments:
-        key_start, key_draws = jax.random.split(key)
-        states = _start(machine, key_start, importance.n_chains, rows)
-        return sampling.moments(machine, states, key_draws, **importance.schedule())
-
-    return over_trials(draw, machine)(machine, keys, visible)
-
-
-def model_states(
+def _removed(
     machine: Machine,
-    importance: ImportanceSampling,
+    visible: AnyArray | None,
+    rule: Rule,
+    fractions: tuple[float, ...],
     keys: Keys,
-    visible: Float[AnyArray, "*trials rows visible"] | None = None,
-) -> States:
-    """States of the model from fresh chains, for one machine or, with a key per trial, for stacked trials.
-
-    ``visible`` is needed where chains start at data.
-    """
-    return _sampled_states(machine, keys, importance, _starting_rows(importance, visible))
-
-
-@partial(jax.jit, static_argnames=("importance",))
-def _sampled_states(machine: Machine, keys: Keys, importance: ImportanceSampling, visible: AnyArray | None) -> States:
-    def draw(machine: Machine, key: PRNGKeyArray, rows: AnyArray | None) -> States:
-        key_start, key_draws = jax.random.split(key)
-        states = _start(machine, key_start, importance.n_chains, rows)
-        draws, _ = sampling.sample(machine, states, key_draws, **importance.schedule())
-        return tuple(layer.reshape(-1, layer.shape[-1]) for layer in draws)
-
-    return over_trials(draw, machine)(machine, keys, visible)
+    importance: How | None,
+    zeros: Zeros,
+) -> Removal:
+    sources = sources_for(machine, rule, importance, keys, visible)
+    trials = zip(each_trial(machine, (machine, child_key(keys, "removal"))), sources, strict=True)
+    steps = [pruning_step(one, source, rule, fractions, key, zeros) for (one, key), source in trials]
+    return Removal(_with_masks(machine, steps), sources, [step.counts for step in steps])
 
 
-def _start(machine: Machine, key: PRNGKeyArray, n_chains: int, rows: AnyArray | None) -> States:
-    if rows is None:
-        return sampling.random_states(machine, key, n_chains)
-    return sampling.data_states(machine, rows, key, n_chains)
+def importance_keys(machine: Machine, key: Keys, number: int) -> Keys:
+    """The keys from which :func:`prune_and_retrain`, given this key, measures the moments of a round."""
+    return child_key(keys_for(machine, key), "round", number, "importance")
 
 
-def _remove(
-    machine: Machine, sources: Sequence[Source], criterion: str | Rule, fraction: Fraction, keys: Keys, zeros: Zeros
-) -> Machine:
-    each = zip(_singles(machine), sources, [keys] if keys.ndim == 0 else keys, strict=True)
-    kept = [pruned_masks(one, source, criterion, fraction, key, zeros) for one, source, key in each]
+def _with_masks(machine: Machine, steps: list[Step]) -> Machine:
+    """The machine, or stacked trials, with what the step of each trial left."""
     if n_trials(machine) is None:
-        return machine.with_masks(kept[0])
-    return machine.with_masks([np.stack(masks) for masks in zip(*kept, strict=True)])
+        return machine.with_masks(steps[0].masks)
+    of_trials: list[Masks] = [step.masks for step in steps]
+    return machine.with_masks([np.stack(masks) for masks in zip(*of_trials, strict=True)])
 
 
 def _lost_synapses(before: Machine, after: Machine) -> np.ndarray:
@@ -254,14 +202,15 @@ def _retrain(
     retraining: TrainingSettings,
     keys: Keys,
     checkpoint: TrainingPart | None,
-    on_epoch: Callable[[int], None] | None,
+    callback: Callback | None,
 ) -> Machine:
     """Retrain machines that lost synapses; those that lost none stay as they are."""
     if not lost.any():
         return pruned
-    retrained, _ = train(
-        pruned, visible, retraining, keys, record_history=False, checkpoint=checkpoint, on_epoch=on_epoch
+    state, _ = trained(
+        pruned, visible, retraining, keys, record_history=False, checkpoint=checkpoint, callback=callback
     )
+    retrained = state.machine
     if lost.all():
         return retrained
     return jax.tree.map(

@@ -28,7 +28,7 @@ def installed() -> dict[str, EntryPoint]:
 
 
 def find(name: str) -> Callable[..., Any] | None:
-    """The rule that an installed package or ``module:function`` gives a name; ``None`` for a name of neither kind.
+    """The function or rule that an installed package or ``module:function`` names; ``None`` for a name of neither kind.
 
     Imports the module, which may lie in the current folder: the folder is then put at the end of the module search
     path, where it hides no installed module.
@@ -46,7 +46,7 @@ def find(name: str) -> Callable[..., Any] | None:
     for part in function.strip().split("."):
         found = _attribute(name, found, part)
     if not callable(found):
-        raise ValueError(f"criterion {name!r} must name a function of Synapses, got a {type(found).__name__}")
+        raise ValueError(f"criterion {name!r} must name a function or a rule, got a {type(found).__name__}")
     return found
 
 

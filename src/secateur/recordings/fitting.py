@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,15 +15,16 @@ import pandas as pd
 from jaxtyping import Float, PRNGKeyArray
 from scipy.special import logit
 
-from secateur import likelihood, pairwise
-from secateur.likelihood.partition import TRUSTED_SAMPLE_SIZE, LogPartition
+from secateur import likelihood
+from secateur.likelihood import LogPartition
 from secateur.model import enumeration
 from secateur.model.arrays import AnyArray
 from secateur.model.machine import Machine
 from secateur.model.pairwise import PairwiseModel, check_states
 from secateur.model.randomness import child_key
+from secateur.model.trust import NotToBeTrusted
 from secateur.recordings.folds import Folds, folds
-from secateur.training import TrainingSettings, pretrain, train
+from secateur.training import TrainingSettings, fit_independent, fit_pairwise, pretrain, train
 
 Model = Machine | PairwiseModel
 
@@ -91,26 +93,21 @@ def fit_machine(
 
 
 def log_partition(model: Model, key: PRNGKeyArray, rates: AnyArray) -> LogPartition:
-    """``log Z`` of any of the models in nats: exact where it can be, else by annealed importance sampling.
+    """``log Z`` of any of the models in nats: exact where it can be, else annealed or tempered.
 
     ``rates``: those of the data, from which the annealing starts.
     """
-    start = jnp.asarray(np.asarray(rates), jnp.float32)
-    if isinstance(model, PairwiseModel):
-        method: Literal["exact", "ais"] = "exact" if model.n_units <= enumeration.MAX_UNITS else "ais"
-        return pairwise.log_partition(model, method, key=key, base_rates=start)
-    method = "exact" if enumeration.can_be_enumerated(model.layer_sizes) else "ais"
-    return likelihood.log_partition(model, method, key=key, base_rates=start)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotToBeTrusted)  # the sentences of a comparison say it
+        return likelihood.log_partition(model, key=key, base_rates=np.asarray(rates))
 
 
 def log_probability(model: Model, states: AnyArray, log_z: LogPartition) -> Float[np.ndarray, " bins"]:
     """``log p`` of each word in nats, hidden units summed out; of large deep machines the variational lower bound."""
-    if isinstance(model, PairwiseModel):
-        return pairwise.log_probability(model, states, log_z)
-    rows = np.asarray(states, np.float32)
-    if model.n_layers > 2 and not enumeration.can_be_enumerated(model.layer_sizes[1:]):
-        return likelihood.log_probability_bound(model, rows, log_z)
-    return likelihood.log_probability(model, rows, log_z)
+    deep = isinstance(model, Machine) and model.n_layers > 2
+    bound = deep and not enumeration.can_be_enumerated(model.layer_sizes[1:])
+    function = likelihood.log_probability_bound if bound else likelihood.log_probability
+    return function(model, states, log_z.estimate)
 
 
 @dataclass(frozen=True)
@@ -290,8 +287,8 @@ def _fitted(
     """The three models by name, fitted one after the other."""
     hidden = "-".join(map(str, np.atleast_1d(n_hidden)))
     fits: dict[str, Callable[[], Model]] = {
-        "independent": lambda: pairwise.independent(words),
-        "pairwise": lambda: pairwise.fit(words, child_key(key, "pairwise"))[0],
+        "independent": lambda: fit_independent(words),
+        "pairwise": lambda: fit_pairwise(words, child_key(key, "pairwise"))[0],
         f"{'rbm' if np.size(n_hidden) == 1 else 'dbm'}-{hidden}": lambda: fit_machine(
             words, child_key(key, "machine"), n_hidden=n_hidden, settings=settings
         ),
@@ -366,14 +363,13 @@ def _sentences(
             f"{row.high:+.4f})."
         )
     found += [
-        f"Effective sample size {log_z.effective_sample_size:.1f} of log Z of {name} (fold {fold}) is too small to "
-        "trust its likelihood."
+        f"log Z of {name} (fold {fold}), and so its likelihood, is {log_z.verdict}."
         for (name, fold), log_z in log_zs.items()
-        if log_z.effective_sample_size < TRUSTED_SAMPLE_SIZE
+        if not log_z.verdict.trusted
     ]
     return tuple(found)
 
 
 def _smoothed_rates(words: np.ndarray) -> Float[np.ndarray, " units"]:
-    """Rates with half an observation more of each state, as in :func:`secateur.pairwise.independent`."""
+    """Rates with half an observation more of each state, as in :func:`secateur.training.fit_independent`."""
     return (words.sum(axis=0) + 0.5) / (len(words) + 1)

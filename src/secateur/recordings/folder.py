@@ -23,9 +23,9 @@ from secateur.recordings.analysis import Analysis, analyse
 from secateur.recordings.parameters import Convention
 from secateur.storage.arrays import write_atomically
 from secateur.storage.machines import save_machine
+from secateur.storage.progress import Progress, Silent, Stopwatch
+from secateur.storage.provenance import describe_versions, read_provenance
 from secateur.storage.results import read_results
-from secateur.studies.progress import Progress, Silent, Stopwatch
-from secateur.studies.store import describe_versions, read_provenance
 from secateur.training import TrainingSettings
 
 SETTINGS = "recording.toml"

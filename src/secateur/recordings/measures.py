@@ -8,9 +8,9 @@ import jax
 import numpy as np
 from jaxtyping import Float, Int, PRNGKeyArray
 
-from secateur import pairwise, sampling
+from secateur import sampling
 from secateur.model.arrays import AnyArray
-from secateur.model.machine import Machine, Parameters
+from secateur.model.machine import Parameters
 from secateur.model.moments import N_GROUPS
 from secateur.model.pairwise import PairwiseModel
 from secateur.model.randomness import child_key
@@ -19,18 +19,14 @@ from secateur.recordings.fitting import Model
 N_CHAINS = 1024
 _N_BURN_IN = 200
 _N_SWEEPS = 4
+_FEWEST_DRAWS = 4  # per chain, so that the chains can be seen to have mixed
 
 
 def draw_words(model: Model, key: PRNGKeyArray, n_words: int) -> Float[np.ndarray, "words units"]:
     """Words drawn from a model: at least ``n_words``, from 1,024 chains, four sweeps apart."""
-    n_draws = -(-n_words // N_CHAINS)
-    key_start, key_draws = child_key(key, "start"), child_key(key, "draws")
+    n_draws = max(_FEWEST_DRAWS, -(-n_words // N_CHAINS))
     schedule: dict[str, Any] = {"n_draws": n_draws, "n_sweeps": _N_SWEEPS, "n_burn_in": _N_BURN_IN}
-    if isinstance(model, PairwiseModel):
-        states = pairwise.random_states(model, key_start, N_CHAINS)
-        drawn = pairwise.sample(model, states, key_draws, **schedule)[0]
-    else:
-        drawn = sampling.sample(model, sampling.random_states(model, key_start, N_CHAINS), key_draws, **schedule)[0][0]
+    drawn = sampling.sample(model, key, n_chains=N_CHAINS, **schedule)[0]
     return np.asarray(drawn).reshape(-1, drawn.shape[-1])
 
 
@@ -103,21 +99,14 @@ def specific_heat(
 
 def _energies(model: Model, temperature: float, key: PRNGKeyArray, n_draws: int) -> Float[np.ndarray, "chains draws"]:
     """Energies (nats, parameters not divided) of states drawn at a temperature."""
-    key_start, key_draws = child_key(key, "start"), child_key(key, "draws")
     schedule: dict[str, Any] = {"n_draws": n_draws, "n_sweeps": _N_SWEEPS, "n_burn_in": _N_BURN_IN}
+    draws = sampling.sample(_divided(model, temperature), key, n_chains=N_CHAINS, **schedule)
+    return np.asarray(draws.energies).T * temperature
+
+
+def _divided(model: Model, temperature: float) -> Model:
+    """The model with all parameters divided."""
     if isinstance(model, PairwiseModel):
-        warm = PairwiseModel(np.asarray(model.biases) / temperature, np.asarray(model.couplings) / temperature)
-        states = pairwise.random_states(warm, key_start, N_CHAINS)
-        draws = pairwise.sample(warm, states, key_draws, **schedule)[0]
-        energies = model.energy(draws.reshape(-1, draws.shape[-1]))
-    else:
-        machine = _divided(model, temperature)
-        start = sampling.random_states(machine, key_start, N_CHAINS)
-        drawn = sampling.sample(machine, start, key_draws, **schedule)[0]
-        energies = model.energy(tuple(layer.reshape(-1, layer.shape[-1]) for layer in drawn))
-    return np.asarray(energies).reshape(n_draws, N_CHAINS).T
-
-
-def _divided(machine: Machine, temperature: float) -> Machine:
-    weights, biases = (tuple(a / np.float32(temperature) for a in part) for part in machine.parameters)
-    return machine.with_parameters(Parameters(weights, biases))
+        return PairwiseModel(np.asarray(model.biases) / temperature, np.asarray(model.couplings) / temperature)
+    weights, biases = (tuple(a / np.float32(temperature) for a in part) for part in model.parameters)
+    return model.with_parameters(Parameters(weights, biases))

@@ -24,7 +24,7 @@ from jaxtyping import Array, Float, Int
 from scipy import sparse
 
 from secateur.fisher.full_matrix import Of
-from secateur.fisher.pairwise import PairwiseLayout
+from secateur.fisher.pairwise_matrix import PairwiseLayout
 from secateur.fisher.total_covariance import Layout
 from secateur.model import mean_field
 from secateur.model.machine import Machine, Parameters

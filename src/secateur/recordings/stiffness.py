@@ -24,12 +24,11 @@ import pandas as pd
 from jaxtyping import Float, PRNGKeyArray
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from secateur import pairwise, sampling
+from secateur import sampling
 from secateur.fisher import full_matrix as fisher_matrix
 from secateur.fisher.full_matrix import FisherMatrix, Of
 from secateur.model import enumeration
 from secateur.model.arrays import AnyArray
-from secateur.model.machine import Machine
 from secateur.model.moments import N_GROUPS
 from secateur.model.pairwise import PairwiseModel
 from secateur.model.randomness import child_key
@@ -44,6 +43,7 @@ from secateur.recordings.parameters import (
     parameter_list,
     unit_means,
 )
+from secateur.sampling import Draws
 from secateur.storage.arrays import write_atomically
 
 Source = Literal["model", "data"]
@@ -220,11 +220,12 @@ def _matrix(
     exact = "exact sums over all states of the model"
     if isinstance(model, PairwiseModel):
         if source == "data":
-            return pairwise.matrix(model, words), None, f"averages over the {len(words)} recorded words"
+            return fisher_matrix.matrix(model, words), None, f"averages over the {len(words)} recorded words"
         if _can_be_summed(model.n_units, model.n_parameters):
-            return pairwise.matrix(model, "exact"), None, exact
-        drawn = _draw_pairwise(model, child_key(key, "states"))
-        return pairwise.matrix(model, drawn), drawn.astype(np.float32), _drawn_sentence(len(drawn))
+            return fisher_matrix.matrix(model, "exact"), None, exact
+        draws = _draw(model, child_key(key, "states"))
+        (drawn,) = (np.asarray(layer) for layer in draws.rows())
+        return fisher_matrix.matrix(model, draws), drawn, _drawn_sentence(len(drawn))
     sizes = model.layer_sizes
     n_summed = enumeration.smaller_block(sizes if of == "joint" else sizes[1:]) + (sizes[0] if of == "visible" else 0)
     if _can_be_summed(n_summed, model.n_synapses + model.n_units):
@@ -235,9 +236,10 @@ def _matrix(
             f"of='visible' of a machine with several hidden layers needs exact sums, which layers of {sizes} units are "
             "too large for; use of='joint'"
         )
-    states = _draw_machine(model, child_key(key, "states"))
-    means = np.concatenate(states, axis=1).astype(np.float32) if deep else unit_means(model, states[0])
-    return fisher_matrix.matrix(model, states, of=of), means, _drawn_sentence(len(means))
+    draws = _draw(model, child_key(key, "states"))
+    states = [np.asarray(layer) for layer in draws.rows()]
+    means = np.concatenate(states, axis=1) if deep else unit_means(model, states[0].astype(np.uint8))
+    return fisher_matrix.matrix(model, draws, of=of), means, _drawn_sentence(len(means))
 
 
 def _can_be_summed(n_summed: int, n_parameters: int) -> bool:
@@ -248,23 +250,10 @@ def _drawn_sentence(n_rows: int) -> str:
     return f"averages over {n_rows} states drawn from the model ({_N_CHAINS} chains)"
 
 
-def _draw_pairwise(model: PairwiseModel, key: PRNGKeyArray) -> np.ndarray:
-    """Model states chain by chain, so that groups of consecutive rows are groups of independent chains."""
-    start = pairwise.random_states(model, child_key(key, "start"), _N_CHAINS)
+def _draw(model: Model, key: PRNGKeyArray) -> Draws:
+    """Model states; as rows they come chain by chain, so that groups of rows are groups of independent chains."""
     schedule: dict[str, Any] = {"n_draws": _N_DRAWS, "n_sweeps": _N_SWEEPS, "n_burn_in": _N_BURN_IN}
-    draws, _ = pairwise.sample(model, start, child_key(key, "draws"), **schedule)
-    return _chain_by_chain(draws)
-
-
-def _draw_machine(model: Machine, key: PRNGKeyArray) -> tuple[np.ndarray, ...]:
-    start = sampling.random_states(model, child_key(key, "start"), _N_CHAINS)
-    schedule: dict[str, Any] = {"n_draws": _N_DRAWS, "n_sweeps": _N_SWEEPS, "n_burn_in": _N_BURN_IN}
-    draws, _ = sampling.sample(model, start, child_key(key, "draws"), **schedule)
-    return tuple(_chain_by_chain(layer) for layer in draws)
-
-
-def _chain_by_chain(draws: AnyArray) -> np.ndarray:
-    return np.swapaxes(np.asarray(draws), 0, 1).reshape(-1, draws.shape[-1]).astype(np.uint8)
+    return sampling.sample(model, key, n_chains=_N_CHAINS, **schedule)
 
 
 def _with_error(

@@ -10,7 +10,7 @@ from secateur.figures.likelihoods import STAGES
 from secateur.figures.published import PUBLISHED_SYNAPSES, is_published_machine, published_units
 from secateur.figures.style import rule_styles
 from secateur.figures.summary import FI_RULES, hidden_units, total_synapses
-from secateur.pruning.unit_rules import UNIT_RULES
+from secateur.pruning.rules import ranks_units
 from secateur.report.wording import (
     UNTESTED,
     Expectation,
@@ -121,7 +121,7 @@ def _exact_counts(results: xr.Dataset, config: PatchesConfig) -> Expectation:
     found, evidence = [], []
     for name, label in labels_of(results).items():
         left = synapses_left(results, name)[:, 1 : 1 + len(PUBLISHED_SYNAPSES)]
-        if name in UNIT_RULES or not np.isfinite(left).any():
+        if ranks_units(name) or not np.isfinite(left).any():
             continue
         wanted = np.array(PUBLISHED_SYNAPSES[: left.shape[1]])
         lowest = wanted - np.array([0, 1, 1])[: left.shape[1]]
@@ -222,4 +222,4 @@ def _as_published(results: xr.Dataset, config: PatchesConfig) -> bool:
 
 
 def _unit_rules(results: xr.Dataset) -> list[tuple[str, str]]:
-    return [(name, label) for name, label in labels_of(results).items() if name in UNIT_RULES]
+    return [(name, label) for name, label in labels_of(results).items() if ranks_units(name)]

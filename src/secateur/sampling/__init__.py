@@ -1,25 +1,36 @@
-"""Drawing states of a machine, and what tells whether the draws can be trusted."""
+"""Drawing states of a model: samplers, where chains start, the loop that runs them, whether to trust the result."""
 
-from secateur.sampling.block_gibbs import (
-    Clamp,
-    clamp_visible,
-    data_states,
-    gibbs,
-    half_sweep,
-    moments,
-    random_states,
-    sample,
-    sweeps,
-)
+from secateur.sampling.diagnostics import MixingDiagnostics, effective_sample_size, split_r_hat
+from secateur.sampling.draws import Draws, gibbs, moments, sample
+from secateur.sampling.gibbs_sampler import Gibbs, GibbsState
+from secateur.sampling.sampler import Sampler, register, sampler_named, sampler_names
+from secateur.sampling.starts import Start, clamp_visible, data_states, random_states, start_states
+from secateur.sampling.sweep import Clamp, StepInfo, info_of, sweep
+from secateur.sampling.tempering import Tempering, TemperingState
 
 __all__ = [
     "Clamp",
+    "Draws",
+    "Gibbs",
+    "GibbsState",
+    "MixingDiagnostics",
+    "Sampler",
+    "Start",
+    "StepInfo",
+    "Tempering",
+    "TemperingState",
     "clamp_visible",
     "data_states",
+    "effective_sample_size",
     "gibbs",
-    "half_sweep",
+    "info_of",
     "moments",
     "random_states",
+    "register",
     "sample",
-    "sweeps",
+    "sampler_named",
+    "sampler_names",
+    "split_r_hat",
+    "start_states",
+    "sweep",
 ]

@@ -6,8 +6,8 @@ import os
 
 import xarray as xr
 
+from secateur.storage.progress import Progress
 from secateur.studies.config import StudyConfig, built_in_studies, load_config
-from secateur.studies.progress import Progress
 from secateur.studies.runner import resume, run
 from secateur.studies.store import StudyFolder
 

@@ -20,10 +20,11 @@ from distributed import Client, KilledWorker, LocalCluster, Worker, WorkerPlugin
 from distributed.comm import CommClosedError
 from threadpoolctl import threadpool_limits
 
+from secateur.storage.progress import Progress, Stopwatch
+from secateur.storage.provenance import describe_versions
 from secateur.studies.config import StudyConfig
 from secateur.studies.crew import Stopped, prepare, unfinished
-from secateur.studies.progress import Progress, Stopwatch
-from secateur.studies.store import StudyFolder, describe_versions
+from secateur.studies.store import StudyFolder
 from secateur.studies.study import Study
 from secateur.studies.task import Task, batches, perform
 

@@ -11,10 +11,10 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from secateur.pruning import ImportanceSampling, check_criterion
-from secateur.pruning.criteria import NAME
-from secateur.pruning.prune import check_fraction
+from secateur.model import checked
+from secateur.pruning import ImportanceSampling, rule_named, schedule_named
 from secateur.pruning.removal import Zeros
+from secateur.pruning.rules import NAME
 from secateur.storage import limits
 from secateur.training import TrainingSettings
 
@@ -49,10 +49,18 @@ class PruningSettings(_Settings):
     """What one round removes."""
 
     fraction: float | tuple[float, ...] = Field(description="share of each weight matrix's remaining synapses")
-    zeros: Zeros = Field("all", description="zero rule")
+    zeros: Zeros = Field("fraction", description="zero rule")
+    schedule: str = Field("rounds", description="when synapses go: rounds, or a schedule of one's own")
     shrink_at: float = Field(
         1.0, gt=0, le=1, description="share of the work that must go before arrays shrink to the living units; 1: never"
     )
+
+    @field_validator("schedule")
+    @classmethod
+    def _known_schedule(cls, schedule: str, info: Any) -> str:
+        if not (info.context and info.context["finished"] and NAME.fullmatch(schedule)):
+            schedule_named(schedule)
+        return schedule
 
 
 class StudyConfig(_Settings):
@@ -80,14 +88,14 @@ class StudyConfig(_Settings):
         for criterion in criteria:
             # The report of a study with somebody's own rule must not need that rule.
             if not (info.context and info.context["finished"] and NAME.fullmatch(criterion)):
-                check_criterion(criterion)
+                rule_named(criterion)
         if len(set(criteria)) < len(criteria):
             raise ValueError("must not name a criterion twice")
         return criteria
 
     def model_post_init(self, _: Any) -> None:
         """Check what concerns several settings at once."""
-        check_fraction(self.pruning.fraction, len(self.model.hidden))
+        checked.fraction(self.pruning.fraction, len(self.model.hidden))
 
 
 class DigitsData(_Settings):

@@ -9,10 +9,10 @@ from typing import Any, Protocol, runtime_checkable
 
 from threadpoolctl import threadpool_limits
 
+from secateur.storage.progress import Progress, Stopwatch
 from secateur.studies.config import DigitsConfig, PatchesConfig, StudyConfig
 from secateur.studies.digits import DigitsStudy
 from secateur.studies.patches import PatchesStudy
-from secateur.studies.progress import Progress, Stopwatch
 from secateur.studies.record import peek
 from secateur.studies.store import StudyFolder
 from secateur.studies.study import Study

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from secateur import likelihood, sampling
+from secateur import likelihood
 from secateur.data import LabelledImages, data_folder, handwritten_digits, read_mnist
 from secateur.model import units
 from secateur.model.arrays import Keys
@@ -19,11 +19,15 @@ from secateur.model.machine import Machine, States, receptive_field_masks
 from secateur.model.moments import Moments
 from secateur.model.randomness import child_key
 from secateur.model.trials import over_trials, stack
+from secateur.sampling.draws import swept
+from secateur.sampling.starts import started
 from secateur.studies import evaluation
 from secateur.studies.config import DigitsConfig, DigitsEvaluation
 from secateur.studies.schema import DIGITS, Variable
 from secateur.studies.study import Measured, checksum_of
-from secateur.training import TrainingCheckpoint, pretrain, train
+from secateur.training import Callback, TrainingCheckpoint
+from secateur.training.loop import trained
+from secateur.training.pretraining import pretrained
 
 REFERENCES = ("test digits", "random patterns")
 
@@ -77,27 +81,27 @@ class DigitsStudy:
         """Checksum of all training and test images of the trials, as the machines see them."""
         return checksum_of(*(rows for images in self.images for rows in (images.train, images.test)))
 
-    def train(self, on_epoch: Callable[[int], None], checkpoint: TrainingCheckpoint) -> tuple[Machine, Measured]:
+    def train(self, callback: Callback, checkpoint: TrainingCheckpoint) -> tuple[Machine, Measured]:
         """Greedy pretraining, then joint training of all layers."""
-        machine, _ = pretrain(
+        machine, _ = pretrained(
             self.machine,
             self.visible,
             self.config.pretraining,
             child_key(self.keys, "pretraining"),
             record_history=False,
-            on_epoch=on_epoch,
+            callback=callback,
             checkpoint=checkpoint.part("pretraining"),
         )
-        machine, history = train(
+        state, history = trained(
             machine,
             self.visible,
             self.config.training,
             child_key(self.keys, "training"),
             validation=self.held_out,
-            on_epoch=on_epoch,
+            callback=callback,
             checkpoint=checkpoint.part("training"),
         )
-        return machine, {f"training_{name}": values.T for name, values in vars(history).items()}
+        return state.machine, {f"training_{name}": values.T for name, values in vars(history).items()}
 
     def once(self, machine: Machine) -> Measured:
         """What the measurements are compared with: raw pixels, test digits, random patterns."""
@@ -208,8 +212,8 @@ def _draw(
 
     def draw(machine: Machine, rows: Array, key: PRNGKeyArray) -> tuple[States, Array]:
         key_start, key_sweeps = jax.random.split(key)
-        start = sampling.data_states(machine, rows, key_start, how.n_samples)
-        states = sampling.gibbs(machine, start, key_sweeps, how.n_sweeps)
+        start = started(machine, key_start, how.n_samples, "data", rows)
+        states = swept(machine, start, key_sweeps, how.n_sweeps)
         return states, units.mean(machine.total_input(states, 0))
 
     return over_trials(draw, machine)(machine, visible, keys)
@@ -224,10 +228,10 @@ def _draw_for(
     def draw(machine: Machine, digits: Array, key: PRNGKeyArray) -> Array:
         key_start, key_top, key_sweeps = jax.random.split(key, 3)
         top = evaluation.encode(machine, digits, max_updates=how.n_mean_field, tolerance=how.mean_field_tolerance)[0]
-        start = sampling.random_states(machine, key_start, digits.shape[0])
+        start = started(machine, key_start, digits.shape[0], "biases")
         held = (*(None,) * (machine.n_layers - 1), jnp.ones(machine.layer_sizes[-1], bool))
         states = (*start[:-1], units.sample(top, key_top))
-        return sampling.gibbs(machine, states, key_sweeps, how.n_sweeps, held)[0]
+        return swept(machine, states, key_sweeps, how.n_sweeps, held)[0]
 
     return over_trials(draw, machine)(machine, digits, keys)
 

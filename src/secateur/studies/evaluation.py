@@ -111,7 +111,7 @@ def _fit_classifier(
             order = jax.random.permutation(key, n_rows)[: n_updates * batch]
             return jax.lax.scan(update, carry, order.reshape(n_updates, batch))
 
-        start = Classifier(jnp.zeros((n_features, n_classes)), jnp.zeros(n_classes))
+        start = Classifier(jnp.zeros((n_features, n_classes), jnp.float32), jnp.zeros(n_classes, jnp.float32))
         (fitted, _), _ = jax.lax.scan(epoch, (start, optimiser.init(start)), jax.random.split(key, n_epochs))
     return fitted
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -22,7 +22,8 @@ from secateur.model.trials import stack, unstack
 from secateur.studies.config import PatchesConfig
 from secateur.studies.schema import PATCHES, Variable
 from secateur.studies.study import Measured, checksum_of
-from secateur.training import TrainingCheckpoint, train
+from secateur.training import Callback, TrainingCheckpoint
+from secateur.training.loop import trained
 
 ESTIMATES = ("exact", "sampled")
 PAIRS = ("heuristic-variance", "variance-eigenvector", "heuristic-eigenvector")
@@ -86,19 +87,19 @@ class PatchesStudy:
         """Checksum of all training and validation patches of the trials."""
         return checksum_of(*(rows for patches in self.patches for rows in (patches.train, patches.validation)))
 
-    def train(self, on_epoch: Callable[[int], None], checkpoint: TrainingCheckpoint) -> tuple[Machine, Measured]:
+    def train(self, callback: Callback, checkpoint: TrainingCheckpoint) -> tuple[Machine, Measured]:
         """Train all trials at once."""
         key = child_key(self.keys, "training")
-        machine, _ = train(
+        state, _ = trained(
             self.machine,
             self.visible,
             self.config.training,
             key,
             record_history=False,
-            on_epoch=on_epoch,
+            callback=callback,
             checkpoint=checkpoint.part("training"),
         )
-        return machine, {}
+        return state.machine, {}
 
     def once(self, machine: Machine) -> Measured:
         """Entropy of the data, spectrum of the Fisher information matrix, activity of data and of the trained model."""

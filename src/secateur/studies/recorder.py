@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from secateur.fisher.unit_information import mean_synapse_information
 from secateur.model.machine import Machine
 from secateur.model.moments import Moments
 from secateur.model.trials import unstack
 from secateur.pruning import living_units, silent_visible_units
-from secateur.pruning.unit_rules import least_fi_units
 from secateur.studies.config import StudyConfig
 from secateur.studies.schema import COMMON, STAGES, empty_results
 from secateur.studies.study import Measured, Study
@@ -45,9 +45,8 @@ def results_of(config: StudyConfig, study: Study, trials: Sequence[int], criteri
 class Recorder:
     """Writes measurements of the trials of a batch, pruned by one rule, into their results."""
 
-    def __init__(self, results: xr.Dataset, study: Study):
+    def __init__(self, results: xr.Dataset):
         self.results = results
-        self.keys = study.keys
 
     def once(self, measured: Measured) -> None:
         """Write what is measured once per trial."""
@@ -91,7 +90,7 @@ class Recorder:
             sample_size, r_hat = (np.inf, 1.0) if mixing is None else (mixing.effective_sample_size, mixing.split_r_hat)
             self._at("effective_sample_size", number)[trial] = sample_size
             self._at("split_r_hat", number)[trial] = r_hat
-            information = least_fi_units(one, its_moments, self.keys[trial])[0]
+            information = mean_synapse_information(one, its_moments)[0]
             alive = living_units([np.asarray(m) for m in one.masks])[1]
             units = np.asarray(one.unit_indices[1])
             self._at("unit_information", number)[trial, units[alive]] = information[alive]

@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager, nullcontext
 
 import xarray as xr
 
+from secateur.storage.progress import Progress, Silent, Stopwatch
 from secateur.studies.config import StudyConfig, load_config
 from secateur.studies.crew import Crew, Here, prepare
-from secateur.studies.progress import Progress, Silent, Stopwatch
 from secateur.studies.record import Record, peek
 from secateur.studies.recorder import results_of
 from secateur.studies.sessions import Sessions

@@ -9,10 +9,11 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from secateur.storage.progress import Stopwatch
+from secateur.storage.provenance import describe_versions
 from secateur.studies.config import StudyConfig
-from secateur.studies.progress import Stopwatch
 from secateur.studies.record import Record
-from secateur.studies.store import StudyFolder, describe_versions
+from secateur.studies.store import StudyFolder
 from secateur.studies.task import Task
 
 RUNNING, FINISHED = "running", "finished"

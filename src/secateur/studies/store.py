@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
-import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +14,10 @@ import tomli_w
 import xarray as xr
 from filelock import FileLock, Timeout
 
-from secateur import __version__
 from secateur.model.machine import Machine
 from secateur.storage.arrays import write_atomically
-from secateur.storage.limits import MAX_PROVENANCE_BYTES
 from secateur.storage.machines import load_machine, save_machine
+from secateur.storage.provenance import read_provenance
 from secateur.storage.results import read_results
 from secateur.studies.config import StudyConfig, load_config
 
@@ -189,55 +185,3 @@ def _file_name(criterion: str) -> str:
     """Name of a rule in paths."""
     # No colon: some file systems and archives refuse it. The name of no rule holds a "=".
     return criterion.replace(":", "=")
-
-
-def read_provenance(path: Path) -> dict[str, Any]:
-    """What a ``provenance.json`` says.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If it is too large or no JSON object.
-    """
-    if (size := path.stat().st_size) > MAX_PROVENANCE_BYTES:
-        raise ValueError(f"{path} has {size:,} bytes, more than the {MAX_PROVENANCE_BYTES:,} that are read")
-    try:
-        facts = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged ({error}); restore it from a copy, or run again") from error
-    if not isinstance(facts, dict):
-        raise ValueError(f"{path} must hold a JSON object, got a {type(facts).__name__}; restore it from a copy")
-    return facts
-
-
-def describe_versions() -> dict[str, Any]:
-    """Versions, commit and hardware."""
-    packages = ("jax", "jaxlib", "equinox", "optax", "numpy", "scipy", "scikit-learn", "xarray", "safetensors")
-    return {
-        "secateur": __version__,
-        "commit": _commit(),
-        "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in packages},
-        "machine": {"system": platform.system(), "architecture": platform.machine(), "cpus": os.cpu_count()},
-    }
-
-
-def _commit() -> str | None:
-    """Commit of the checkout that this package runs from, with ``+changes`` when files differ; none for an installed
-    package.
-    """
-    here = Path(__file__).parent
-
-    def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", here, *arguments], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        if not git("ls-files", Path(__file__).name):
-            return None
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,7 +12,7 @@ from secateur.model.arrays import Keys
 from secateur.model.machine import Machine
 from secateur.model.moments import Moments
 from secateur.studies.schema import Variable
-from secateur.training import TrainingCheckpoint
+from secateur.training import Callback, TrainingCheckpoint
 
 Measured = dict[str, np.ndarray]
 """Values by name of a variable, trial first."""
@@ -54,7 +53,7 @@ class Study(Protocol):
     def data_sha256(self) -> str:
         """Checksum of the rows that the trials learn and are judged by."""
 
-    def train(self, on_epoch: Callable[[int], None], checkpoint: TrainingCheckpoint) -> tuple[Machine, Measured]:
+    def train(self, callback: Callback, checkpoint: TrainingCheckpoint) -> tuple[Machine, Measured]:
         """The trained machines and what was measured during training."""
 
     def once(self, machine: Machine) -> Measured:

@@ -6,12 +6,14 @@ from typing import NamedTuple
 
 import xarray as xr
 
+from secateur.model.arrays import Keys
 from secateur.model.machine import Machine
+from secateur.model.moments import Moments
 from secateur.model.randomness import child_key
 from secateur.model.trials import unstack
-from secateur.pruning import compact, model_moments, prune_and_retrain
+from secateur.pruning import compact, importance_keys, model_moments, schedule_named
+from secateur.storage.progress import Progress, Stopwatch
 from secateur.studies.config import StudyConfig
-from secateur.studies.progress import Progress, Stopwatch
 from secateur.studies.record import Record
 from secateur.studies.recorder import Recorder, results_of
 from secateur.studies.schema import STAGES
@@ -67,7 +69,7 @@ class _Running:
         if not record.finished:
             # A record counts the time of earlier attempts as well.
             self.clock.seconds, self.took_before = dict(record.seconds), record.took
-            self.recorder = Recorder(record.results, self.study)
+            self.recorder = Recorder(record.results)
             if self.task.criterion is None:
                 self._train(record)
             else:
@@ -103,7 +105,7 @@ class _Running:
         """Train the machines, measure and save them."""
         self.progress.describe(str(self.task))
         with self.clock.phase("train"):
-            machine, measured = self.study.train(lambda _: self.progress.advance(), self.checkpoint)
+            machine, measured = self.study.train(lambda *_: self.progress.advance(), self.checkpoint)
         with self.clock.phase("evaluate"):
             self.recorder.once(measured | self.study.once(machine))
             self._evaluate(machine, self.config.criteria, 0, STAGES)
@@ -115,7 +117,7 @@ class _Running:
         keys = child_key(self.study.keys, "pruning", criterion)
         machine = record.machine
         assert machine is not None  # a record without machines is finished
-        rounds = prune_and_retrain(
+        rounds = schedule_named(config.pruning.schedule)(
             machine,
             self.study.visible,
             criterion,
@@ -128,7 +130,7 @@ class _Running:
             shrink_at=config.pruning.shrink_at,
             first_round=record.n_rounds + 1,
             checkpoint=self.checkpoint,
-            on_epoch=lambda _: self.progress.advance(),
+            callback=lambda *_: self.progress.advance(),
         )
         for number in range(record.n_rounds + 1, n_rounds + 1):
             self.progress.describe(f"{self.task}, round {number} of {n_rounds}")
@@ -138,14 +140,18 @@ class _Running:
                 self._evaluate(done.pruned, (criterion,), number, ("pruned",))
                 self._evaluate(done.retrained, (criterion,), number, ("retrained",))
                 # Importance was measured at the start of this round, from the machine of the round before.
-                self.recorder.information(machine, done.moments, number - 1)
-                self.recorder.stages(self.study.removal(machine, done.moments, done.pruned), number, STAGES)
+                moments = done.moments or self._moments(machine, importance_keys(machine, keys, number))
+                self.recorder.information(machine, moments, number - 1)
+                self.recorder.stages(self.study.removal(machine, moments, done.pruned), number, STAGES)
                 if number == n_rounds:
-                    last = child_key(keys, "last information")
-                    moments = model_moments(done.retrained, config.importance, last, self.study.visible)
+                    moments = self._moments(done.retrained, child_key(keys, "last information"))
                     self.recorder.information(done.retrained, moments, number)
             machine = done.retrained
             self._commit(record, machine, number, finished=number == n_rounds)
+
+    def _moments(self, machine: Machine, keys: Keys) -> list[Moments]:
+        """Moments of every trial, from which the information of its units is measured."""
+        return model_moments(machine, self.config.importance, keys, self.study.visible)
 
     def _evaluate(self, machine: Machine, criteria: tuple[str, ...], number: int, stages: tuple[str, ...]) -> None:
         """Measure a machine at one stage of a round, or at several equal ones."""

@@ -9,6 +9,7 @@ import jax
 
 from secateur import sampling
 from secateur.model.machine import Machine
+from secateur.sampling.draws import swept
 from secateur.studies.config import StudyConfig
 from secateur.studies.store import StudyFolder
 
@@ -39,6 +40,6 @@ def seconds_per_sweep(machine: Machine) -> float:
     times = []
     for _ in range(_REPEATS + 1):  # the first compiles
         began = time.perf_counter()
-        jax.block_until_ready(sampling.gibbs(machine, states, jax.random.key(1), _SWEEPS))
+        jax.block_until_ready(swept(machine, states, jax.random.key(1), _SWEEPS))
         times.append(time.perf_counter() - began)
     return min(times[1:]) / _SWEEPS

@@ -1,9 +1,29 @@
-"""Training: contrastive divergence, persistent chains with mean field, greedy pretraining."""
+"""Trainers (contrastive divergence, persistent chains of any sampler, the exact gradient) and loops over them."""
 
 from secateur.training.checkpoint import TrainingCheckpoint
-from secateur.training.history import History
-from secateur.training.loop import TrainingDiverged, train
+from secateur.training.exact import ExactInfo, ExactTrainer
+from secateur.training.history import Callback, History
+from secateur.training.loop import TrainingDiverged, continue_training, shuffled_batches, train
+from secateur.training.pairwise import fit_independent, fit_pairwise
 from secateur.training.pretraining import pretrain
 from secateur.training.settings import TrainingSettings
+from secateur.training.trainer import Trainer, TrainingState, UpdateInfo
 
-__all__ = ["History", "TrainingCheckpoint", "TrainingDiverged", "TrainingSettings", "pretrain", "train"]
+__all__ = [
+    "Callback",
+    "ExactInfo",
+    "ExactTrainer",
+    "History",
+    "Trainer",
+    "TrainingCheckpoint",
+    "TrainingDiverged",
+    "TrainingSettings",
+    "TrainingState",
+    "UpdateInfo",
+    "continue_training",
+    "fit_independent",
+    "fit_pairwise",
+    "pretrain",
+    "shuffled_batches",
+    "train",
+]

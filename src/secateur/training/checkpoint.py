@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -30,7 +31,7 @@ class Reached(NamedTuple):
 class TrainingCheckpoint:
     """The last states of the trainings that one task does one after another, each under a name of its own.
 
-    Random keys are no part of it: they follow from the seed, the name and the epoch.
+    Random keys are no part of it: a training continues with the keys that it is begun with again.
 
     Parameters
     ----------
@@ -87,7 +88,8 @@ class TrainingPart:
         if name not in saved._epochs:
             return Reached(0, start, [])
         n_epochs = saved._epochs[name]
-        leaves, structure = jax.tree.flatten(start)
+        stored, keys = _without_keys(start)
+        leaves, structure = jax.tree.flatten(stored)
         found = [saved._arrays.get(f"{name}/{place}") for place in range(len(leaves))]
         prefix = f"{name}/history/"
         measures = {key.removeprefix(prefix): a for key, a in saved._arrays.items() if key.startswith(prefix)}
@@ -100,7 +102,8 @@ class TrainingPart:
             {key: np.asarray(values[epoch]) for key, values in measures.items()}
             for epoch in range(n_epochs if measures else 0)
         ]
-        return Reached(n_epochs, jax.tree.unflatten(structure, jax.device_put(found)), history)
+        state = eqx.combine(jax.tree.unflatten(structure, jax.device_put(found)), keys)
+        return Reached(n_epochs, state, history)
 
     def keep(self, reached: Reached, last: bool) -> None:
         """Keep a state, and write all that is kept when it is time; ``last`` says that this training ends with it."""
@@ -108,7 +111,7 @@ class TrainingPart:
         due = time.monotonic() - saved._written >= saved.interval_s
         if not (due or last):
             return
-        for place, leaf in enumerate(jax.tree.leaves(reached.state)):
+        for place, leaf in enumerate(jax.tree.leaves(_without_keys(reached.state)[0])):
             # A copy: the next epoch reuses the buffers of this state.
             saved._arrays[f"{self._name}/{place}"] = np.array(leaf)
         for name in reached.history[0] if reached.history else ():
@@ -119,3 +122,8 @@ class TrainingPart:
             header = {"format": FORMAT, "format_version": FORMAT_VERSION, "epochs": saved._epochs}
             write_arrays(saved.path, saved._arrays, header)
             saved._written = time.monotonic()
+
+
+def _without_keys(state: Any) -> tuple[Any, Any]:
+    """The arrays of a state, and its random keys."""
+    return eqx.partition(state, lambda leaf: not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key))

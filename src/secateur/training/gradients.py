@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from secateur.model import mean_field, units
 from secateur.model.arrays import AnyArray
-from secateur.model.machine import Machine, Parameters, States
+from secateur.model.machine import Machine, Parameters
 from secateur.model.moments import Statistics, mean_statistics
-from secateur.sampling.block_gibbs import sweeps
+from secateur.sampling.sampler import Sampler
 
 
 def contrastive_divergence(
@@ -62,24 +64,40 @@ def contrastive_divergence(
 def persistent(
     machine: Machine,
     visible: Float[AnyArray, "rows visible"],
-    chains: States,
+    sampler: Sampler,
+    chains: Any,
     key: PRNGKeyArray,
     *,
-    n_sweeps: int,
     n_mean_field: int,
-) -> tuple[Statistics, Statistics, States]:
+) -> tuple[Statistics, Statistics, Any]:
     """Statistics of data (mean field) and of persistent chains (Salakhutdinov & Hinton 2009; Tieleman 2008), any depth.
+
+    Chains of parallel tempering cross between modes where those of Gibbs sampling stay (Desjardins, Courville, Bengio,
+    Vincent & Delalleau 2010).
+
+    Parameters
+    ----------
+    machine
+        A machine of any depth.
+    visible
+        Visible states or probabilities ``(rows, n_0)``.
+    sampler, chains
+        How the chains move, and the sampler's state.
+    key
+        Random key.
+    n_mean_field
+        Most mean-field updates of the hidden layers.
 
     Returns
     -------
     positive, negative
-        Mean sufficient statistics given the data and of the chains (conditional means of the odd layers).
+        Mean sufficient statistics given the data and of the chains (conditional means where the sampler has them).
     chains
-        The chains after ``n_sweeps`` more sweeps.
+        The sampler's state after one more step.
     """
     positive = mean_statistics(mean_field.infer(machine, visible, max_updates=n_mean_field))
-    chains, means = sweeps(machine, chains, key, n_sweeps)
-    return positive, mean_statistics(means), chains
+    chains, info = sampler.step(machine, chains, key)
+    return positive, mean_statistics(info.means), chains
 
 
 def gradient(machine: Machine, positive: Statistics, negative: Statistics, *, centred: bool = False) -> Parameters:

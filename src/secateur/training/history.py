@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from secateur.likelihood.partition import free_energy, pseudo_likelihood
+from secateur.likelihood.rows import free_energy_of, pseudo_likelihood_of
 from secateur.model import mean_field, units
 from secateur.model.arrays import AnyArray
 from secateur.model.machine import Machine
+
+N_MEASURED = 500
+"""Rows measured after every epoch; few enough to cost little."""
 
 
 @dataclass(frozen=True)
 class History:
     """Measures after every epoch; arrays ``(epochs,)``, or ``(epochs, trials)`` for stacked trials.
+
+    Of more than 500 rows a share of 500 is measured, drawn at random once for the whole training; so of held-out rows.
 
     Attributes
     ----------
@@ -40,6 +47,18 @@ class History:
         return cls(**{name: np.array([epoch[name] for epoch in epochs]) for name in names})
 
 
+Callback = Callable[[int, Machine, History], None]
+"""Called after every epoch with the number of finished epochs, the machine, and the history so far."""
+
+
+def share_of_rows(rows: Float[AnyArray, "rows visible"], key: PRNGKeyArray) -> Float[Array, "share visible"]:
+    """At most ``N_MEASURED`` rows drawn at random without repetition, in their order."""
+    if rows.shape[0] <= N_MEASURED:
+        return jnp.asarray(rows)
+    chosen = jax.random.permutation(key, rows.shape[0])[:N_MEASURED]
+    return jnp.asarray(rows)[jnp.sort(chosen)]
+
+
 def measure(
     machine: Machine,
     rows: Float[AnyArray, "rows visible"],
@@ -54,11 +73,11 @@ def measure(
     else:
         first_hidden = mean_field.infer(machine, rows)[1]
     reconstruction = units.mean(machine.biases[0][None, :] + down * machine.input_from_above((rows, first_hidden), 0))
-    gap = jnp.asarray(jnp.nan)
+    gap = jnp.asarray(jnp.nan, jnp.float32)
     if held_out is not None:
-        gap = free_energy(machine, held_out).mean() - free_energy(machine, rows).mean()
+        gap = free_energy_of(machine, held_out).mean() - free_energy_of(machine, rows).mean()
     return {
         "reconstruction_error": jnp.abs(rows - reconstruction).mean(),
-        "pseudo_likelihood": pseudo_likelihood(machine, rows, key),
+        "pseudo_likelihood": pseudo_likelihood_of(machine, rows, key),
         "free_energy_gap": gap,
     }

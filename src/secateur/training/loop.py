@@ -1,8 +1,7 @@
-"""The training loop: one compiled scan per epoch, for one machine or for stacked trials at once."""
+"""Loops over a trainer's updates, one compiled scan per epoch, for one machine or for stacked trials at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -10,52 +9,41 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from secateur.model import devices
+from secateur.model import checked, devices
 from secateur.model.arrays import AnyArray, Keys
-from secateur.model.machine import Machine, Parameters, States
+from secateur.model.machine import Machine
 from secateur.model.randomness import child_key
 from secateur.model.trials import keys_for, n_trials, over_trials
-from secateur.sampling.block_gibbs import data_states
-from secateur.training import gradients
 from secateur.training.checkpoint import Reached, TrainingPart
-from secateur.training.exact import maximise_likelihood
-from secateur.training.history import History, measure
+from secateur.training.exact import ExactTrainer, run_iterations
+from secateur.training.history import Callback, History, measure, share_of_rows
 from secateur.training.settings import TrainingSettings
-
-N_MEASURED = 500
-"""Rows measured after every epoch; few enough to cost little."""
+from secateur.training.trainer import Trainer, TrainingState, chain_starts
 
 
 class TrainingDiverged(ArithmeticError):
     """Parameters became NaN or infinite during training."""
 
 
-class TrainingState(eqx.Module):
-    """What the next update needs: parameters and structure, optimiser state, persistent chains (none for CD)."""
-
-    machine: Machine
-    optimizer_state: Any
-    chains: States
-
-
 def train(
     machine: Machine,
-    visible: Float[AnyArray, "*trials rows visible"],
+    visible: AnyArray,
     settings: TrainingSettings,
-    key: Keys,
+    key: AnyArray,
     *,
-    validation: Float[AnyArray, "*trials held_out visible"] | None = None,
-    input_scales: tuple[float, float] = (1.0, 1.0),
+    validation: AnyArray | None = None,
     record_history: bool = True,
-    on_epoch: Callable[[int], None] | None = None,
+    callback: Callback | None = None,
     checkpoint: TrainingPart | None = None,
     mesh: Mesh | None = None,
 ) -> tuple[Machine, History]:
     """Train a machine, or stacked trials of machines at once.
+
+    A loop over :class:`secateur.training.Trainer` or :class:`secateur.training.ExactTrainer`; use these for other
+    loops, and :func:`continue_training` to go on from where one ended.
 
     Parameters
     ----------
@@ -69,12 +57,11 @@ def train(
         Random key, or one key per trial.
     validation
         Held-out rows; their free energy is compared with that of training rows after every epoch.
-    input_scales
-        See :func:`secateur.training.gradients.contrastive_divergence`; used by pretraining.
     record_history
         Whether to measure after every epoch; without it the history is empty.
-    on_epoch
-        Called with the number of finished epochs, also of those that a checkpoint brings.
+    callback
+        Called after every epoch with the number of finished epochs, the machine, and the history so far; also for
+        epochs that a checkpoint brings, with the machine that it brings.
     checkpoint
         Where the training continues if it was interrupted, and what it keeps up to date
         (:class:`secateur.training.TrainingCheckpoint`); the trained machine is the same.
@@ -90,148 +77,237 @@ def train(
     Raises
     ------
     ValueError
-        If 'cd' is asked of a deep machine, or 'exact' of one too large to be enumerated.
+        If rows do not fit the machine or do not lie between 0 and 1, 'cd' is asked of a deep machine, or 'exact' of one
+        too large to be enumerated.
+    TypeError
+        If an argument is of another kind, as where two were swapped.
     TrainingDiverged
         If a parameter became NaN or infinite; the message names the likely cause and the remedy.
     """
-    if settings.method == "cd" and machine.n_layers > 2:
-        raise ValueError(
-            f"method='cd' needs one hidden layer, this machine has {machine.n_layers - 1}; use method='pcd'"
-        )
-    if settings.method == "exact":
-        machine = maximise_likelihood(machine, visible, settings.n_epochs, on_epoch, checkpoint)
-        _check_finite(machine, settings.n_epochs - 1, settings)
-        return machine, History.of_epochs([])
-    n_rows = visible.shape[-2]
-    batch_size = min(settings.batch_size, n_rows)
-    n_updates = n_rows // batch_size
-    rates = settings.learning_rates(settings.n_epochs * n_updates).reshape(settings.n_epochs, n_updates)
-    static = settings.compiled_part()
+    check_machine(machine)
+    key = checked.key(key, n_trials(machine))
+    visible, validation = _checked_rows(machine, visible, validation)
+    state, history = trained(
+        machine,
+        visible,
+        settings,
+        key,
+        validation=validation,
+        record_history=record_history,
+        callback=callback,
+        checkpoint=checkpoint,
+        mesh=mesh,
+    )
+    return state.machine, history
+
+
+def continue_training(
+    trainer: Trainer | ExactTrainer,
+    state: TrainingState,
+    visible: AnyArray,
+    *,
+    validation: AnyArray | None = None,
+    record_history: bool = True,
+    callback: Callback | None = None,
+    checkpoint: TrainingPart | None = None,
+    mesh: Mesh | None = None,
+) -> tuple[TrainingState, History]:
+    """Train for the epochs of a trainer's settings, from a state on: one of ``init``, of an earlier training, or after
+    a removal (``with_machine``).
+
+    With a constant learning rate, 2 epochs and then 3 are 5 epochs to the bit. The state given stays usable.
+
+    Parameters
+    ----------
+    trainer
+        How to train; its schedule starts anew.
+    state
+        Where to go on; of stacked trials where ``jax.vmap`` of ``init`` made it. Its chains stay split over the devices
+        of a mesh if they were; those of a state made elsewhere are whole on every device.
+
+    Other parameters as of :func:`train`.
+
+    Returns
+    -------
+    state, history
+        The state after the last epoch, and the history of these epochs.
+
+    Raises
+    ------
+    ValueError, TypeError, TrainingDiverged
+        As :func:`train`.
+    """
+    visible, validation = _checked_rows(state.machine, visible, validation)
+    if mesh is not None:
+        there, visible = set(mesh.devices.flat), devices.split_rows(mesh, "rows", visible)
+        state = jax.tree.map(lambda a: a if a.sharding.device_set == there else devices.on_all(mesh, a), state)
+    return run(
+        trainer,
+        state,
+        visible,
+        validation=validation,
+        record_history=record_history,
+        callback=callback,
+        checkpoint=checkpoint,
+        mesh=mesh,
+    )
+
+
+def trained(
+    machine: Machine,
+    visible: Float[AnyArray, "*trials rows visible"],
+    settings: TrainingSettings,
+    key: Keys,
+    *,
+    input_scales: tuple[float, float] = (1.0, 1.0),
+    mesh: Mesh | None = None,
+    **how: Any,
+) -> tuple[TrainingState, History]:
+    """:func:`train` on float32 rows that have been checked; returns the last state in place of the machine.
+
+    ``input_scales``: see :func:`secateur.training.gradients.contrastive_divergence`. ``how``: as of :func:`run`.
+    """
     keys = keys_for(machine, key)
+    if settings.method == "exact":
+        exact = ExactTrainer(settings)
+        return run(exact, over_trials(exact.init, machine)(machine, keys), visible, mesh=mesh, **how)
+    trainer = Trainer(settings, input_scales=input_scales)
     if mesh is not None:
         machine, keys = devices.on_all(mesh, (machine, keys))
         visible = devices.split_rows(mesh, "rows", visible)
-    # A copy, because the epochs reuse the buffers of the state that they are given.
-    state = jax.tree.map(jnp.copy, _start(machine, visible, keys, static, settings.n_chains))
-    state = eqx.tree_at(lambda s: s.chains, state, devices.split_rows(mesh, "n_chains", state.chains))
-    finished = 0
+    trainer.check_depth(machine)
+    starts = None if trainer.sampler is None else _starts(machine, keys, visible, settings.n_chains)
+    state = _begun(trainer.compiled_part(), machine, keys, devices.split_rows(mesh, "n_chains", starts))
+    return run(trainer, state, visible, mesh=mesh, **how)
+
+
+def run(
+    trainer: Trainer | ExactTrainer,
+    state: TrainingState,
+    visible: Float[AnyArray, "*trials rows visible"],
+    *,
+    validation: Float[AnyArray, "*trials held_out visible"] | None = None,
+    record_history: bool = True,
+    callback: Callback | None = None,
+    checkpoint: TrainingPart | None = None,
+    mesh: Mesh | None = None,
+) -> tuple[TrainingState, History]:
+    """:func:`continue_training` on float32 rows that have been checked; they and the state are on the mesh already."""
+    settings = trainer.settings
+    if isinstance(trainer, ExactTrainer):
+        state = run_iterations(trainer, state, visible, callback, checkpoint)
+        _check_finite(state.machine, settings.n_epochs - 1, settings)
+        return state, History.of_epochs([])
+    n_rows = visible.shape[-2]
+    n_updates = max(1, n_rows // settings.batch_size)
+    rates = settings.learning_rates(settings.n_epochs * n_updates).reshape(settings.n_epochs, n_updates)
+    program = trainer.compiled_part()
+    state = _copied(state)  # the epochs reuse the buffers of the state that they are given
+    finished: int = 0
     history: list[dict[str, np.ndarray]] = []
     if checkpoint is not None:
         finished, state, history = checkpoint.restore(state)
+    measured = _measured_rows(visible, validation, state) if record_history else None
     for epoch in range(settings.n_epochs):
         if epoch >= finished:
-            number = np.int32(epoch)  # not a Python number, which JAX would compile anew for every value
-            rows = _batches(keys, number, n_rows, n_updates, batch_size)
+            batches = shuffled_batches(state, n_rows, settings.batch_size)
             if mesh is not None:  # every device takes its share of each batch
-                rows = jnp.swapaxes(devices.split_rows(mesh, "batch_size", jnp.swapaxes(rows, -1, -2)), -1, -2)
-            state = _epoch(state, visible, rows, rates[epoch], keys, number, static, input_scales)
-            if record_history:
-                measured = _measured(state.machine, visible, validation, keys, number, input_scales)
-                history.append(jax.device_get(measured))
+                batches = jnp.swapaxes(devices.split_rows(mesh, "batch_size", jnp.swapaxes(batches, -1, -2)), -1, -2)
+            state = _epoch((program, visible, batches, rates[epoch]), state)
+            if measured is not None:
+                history.append(jax.device_get(_measured(state, *measured, trainer.input_scales)))
             _check_finite(state.machine, epoch, settings)
             if checkpoint is not None:
                 checkpoint.keep(Reached(epoch + 1, state, history), last=epoch + 1 == settings.n_epochs)
-        if on_epoch is not None:
-            on_epoch(epoch + 1)
-    return state.machine, History.of_epochs(history)
+        if callback is not None:
+            callback(epoch + 1, _copied(state.machine), History.of_epochs(history[: epoch + 1]))
+    return state, History.of_epochs(history)
 
 
-@partial(jax.jit, static_argnames=("settings", "n_chains"))
-def _start(machine: Machine, visible: Array, keys: Keys, settings: TrainingSettings, n_chains: int) -> TrainingState:
-    def start(machine: Machine, visible: Array, key: PRNGKeyArray) -> TrainingState:
-        optimizer_state = settings.transformation().init(machine.parameters)
-        chains = () if settings.method == "cd" else data_states(machine, visible, key, n_chains)
-        return TrainingState(machine, optimizer_state, chains)
+def shuffled_batches(state: TrainingState, n_rows: int, batch_size: int) -> Int[Array, "*trials updates batch"]:
+    """Row numbers of every batch of the epoch that begins at a state, in random order.
 
-    return over_trials(start, machine)(machine, visible, child_key(keys, "start"))
-
-
-@partial(jax.jit, static_argnames=("n_rows", "n_updates", "batch_size"))
-def _batches(keys: Keys, epoch: Array, n_rows: int, n_updates: int, batch_size: int) -> Array:
-    """Row numbers of every batch of an epoch, in random order; rows left over wait for the next epoch."""
-
-    def shuffled(key: PRNGKeyArray) -> Array:
-        order = jax.random.permutation(jax.random.fold_in(key, epoch), n_rows)
-        return order[: n_updates * batch_size].reshape(n_updates, batch_size)
-
-    keys = child_key(keys, "batches")
-    return jax.vmap(shuffled)(keys) if keys.ndim else shuffled(keys)
+    Rows left over wait for the next epoch; fewer rows than a batch make one batch. A function of the state's key and
+    step.
+    """
+    return _batches(state.key, state.step, state.machine, n_rows, min(batch_size, n_rows))
 
 
-@partial(jax.jit, static_argnames=("settings", "input_scales"), donate_argnums=0)
-def _epoch(
-    state: TrainingState,
-    visible: Array,
-    batches: Array,
-    rates: Array,
-    keys: Keys,
-    epoch: Array,
-    settings: TrainingSettings,
-    input_scales: tuple[float, float],
-) -> TrainingState:
-    def run(state: TrainingState, visible: Array, batches: Array, key: PRNGKeyArray) -> TrainingState:
-        def body(state: TrainingState, step: tuple[Array, Array, Array]) -> tuple[TrainingState, None]:
-            rows, rate, step_key = step
-            return _update(state, visible[rows], rate, step_key, settings, input_scales), None
+@partial(jax.jit, static_argnames=("n_rows", "batch_size"))
+def _batches(key: Keys, step: Array, machine: Machine, n_rows: int, batch_size: int) -> Array:
+    def shuffled(key: PRNGKeyArray, step: Array) -> Array:
+        order = jax.random.permutation(jax.random.fold_in(child_key(key, "batches"), step), n_rows)
+        n_updates = n_rows // batch_size
+        return order[: n_updates * batch_size].reshape(n_updates, batch_size).astype(jnp.int32)
 
-        keys = jax.random.split(jax.random.fold_in(key, epoch), rates.shape[0])
-        return jax.lax.scan(body, state, (batches, rates, keys))[0]
-
-    return over_trials(run, state.machine)(state, visible, batches, child_key(keys, "epochs"))
+    return over_trials(shuffled, machine)(key, step)
 
 
-def _update(
-    state: TrainingState,
-    batch: Array,
-    rate: Array,
-    key: PRNGKeyArray,
-    settings: TrainingSettings,
-    input_scales: tuple[float, float],
-) -> TrainingState:
-    """One step up the estimated gradient; absent synapses stay absent whatever the optimiser does."""
-    machine, chains = state.machine, state.chains
-    sampled = machine.in_precision(settings.precision)
-    if settings.method == "cd":
-        positive, negative = gradients.contrastive_divergence(sampled, batch, key, settings.n_sweeps, input_scales)
-    else:
-        positive, negative, chains = gradients.persistent(
-            sampled, batch, chains, key, n_sweeps=settings.n_sweeps, n_mean_field=settings.n_mean_field
-        )
-    ascent = gradients.gradient(machine, positive, negative, centred=settings.centred)
-    if settings.l2:
-        decay = Parameters(machine.weights, jax.tree.map(jnp.zeros_like, machine.biases))
-        ascent = jax.tree.map(lambda g, w: g - settings.l2 * w, ascent, decay)
-    if settings.sparsity_target is not None:
-        pull = gradients.sparsity_gradient(machine, positive, settings.sparsity_target)
-        ascent = jax.tree.map(lambda g, p: g + settings.sparsity_strength * p, ascent, pull)
-    with jax.numpy_dtype_promotion("standard"):  # optax mixes its step count with floats
-        direction, optimizer_state = settings.transformation().update(ascent, state.optimizer_state)
-    parameters = optax.apply_updates(machine.parameters, jax.tree.map(lambda d: rate * d, direction))
-    if settings.max_norm is not None:
-        parameters = parameters._replace(weights=tuple(_limit_norm(w, settings.max_norm) for w in parameters.weights))
-    return TrainingState(machine.with_parameters(parameters), optimizer_state, chains)
+@partial(jax.jit, static_argnames="n_chains")
+def _starts(machine: Machine, keys: Keys, visible: Array, n_chains: int) -> tuple[Array, ...]:
+    return over_trials(partial(chain_starts, n_chains=n_chains), machine)(machine, keys, visible)
 
 
-def _limit_norm(weight: Float[Array, "lower upper"], max_norm: float) -> Float[Array, "lower upper"]:
-    """Scale each upper unit's weights from below so that their Euclidean norm is at most ``max_norm``."""
-    norms = jnp.sqrt((weight**2).sum(axis=0))
-    return weight * jnp.minimum(1.0, max_norm / jnp.maximum(norms, max_norm / 2))[None, :]
+@eqx.filter_jit
+def _begun(trainer: Trainer, machine: Machine, keys: Keys, starts: tuple[Array, ...] | None) -> TrainingState:
+    return over_trials(trainer.begin, machine)(machine, keys, starts)
 
 
-@partial(jax.jit, static_argnames=("input_scales",))
+@jax.jit
+def _copied(arrays: Any) -> Any:
+    return jax.tree.map(jnp.copy, arrays)
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _epoch(given: tuple[Trainer, Array, Array, Array], state: TrainingState) -> TrainingState:
+    trainer, visible, batches, rates = given
+
+    def run(state: TrainingState, visible: Array, batches: Array) -> TrainingState:
+        def body(state: TrainingState, step: tuple[Array, Array]) -> tuple[TrainingState, None]:
+            rows, rate = step
+            return trainer.update(state, visible[rows], rate)[0], None
+
+        return jax.lax.scan(body, state, (batches, rates))[0]
+
+    return over_trials(run, state.machine)(state, visible, batches)
+
+
+@jax.jit
+def _measured_rows(visible: Array, validation: Array | None, state: TrainingState) -> tuple[Array, Array | None]:
+    def draw(rows: Array, held_out: Array | None, key: PRNGKeyArray) -> tuple[Array, Array | None]:
+        keys = jax.random.split(child_key(key, "measured rows"))
+        return share_of_rows(rows, keys[0]), None if held_out is None else share_of_rows(held_out, keys[1])
+
+    return over_trials(draw, state.machine)(visible, validation, state.key)
+
+
+@partial(jax.jit, static_argnames="input_scales")
 def _measured(
-    machine: Machine,
-    visible: Array,
-    validation: Array | None,
-    keys: Keys,
-    epoch: Array,
-    input_scales: tuple[float, float],
+    state: TrainingState, visible: Array, validation: Array | None, input_scales: tuple[float, float]
 ) -> dict[str, Array]:
-    def run(machine: Machine, rows: Array, held_out: Array | None, key: PRNGKeyArray) -> dict[str, Array]:
-        return measure(machine, rows, held_out, jax.random.fold_in(key, epoch), input_scales)
+    def run(state: TrainingState, rows: Array, held_out: Array | None) -> dict[str, Array]:
+        key = jax.random.fold_in(child_key(state.key, "history"), state.step)
+        return measure(state.machine, rows, held_out, key, input_scales)
 
-    held_out = None if validation is None else validation[..., :N_MEASURED, :]
-    return over_trials(run, machine)(machine, visible[..., :N_MEASURED, :], held_out, child_key(keys, "history"))
+    return over_trials(run, state.machine)(state, visible, validation)
+
+
+def _checked_rows(machine: Machine, visible: Any, validation: Any) -> tuple[Array, Array | None]:
+    n_visible, trials = machine.layer_sizes[0], n_trials(machine)
+    rows = checked.rows(visible, n_visible, n_trials=trials, probabilities=True)
+    if validation is None:
+        return rows, None
+    return rows, checked.rows(validation, n_visible, "validation", n_trials=trials, probabilities=True)
+
+
+def check_machine(machine: Any) -> None:
+    """Refuse what is no machine of layers."""
+    checked.model(machine)
+    if not isinstance(machine, Machine):
+        raise TypeError(
+            f"machine must be a machine with hidden layers, got a {type(machine).__name__}; fit that to data with "
+            "secateur.training.fit_pairwise"
+        )
 
 
 def _check_finite(machine: Machine, epoch: int, settings: TrainingSettings) -> None:

@@ -8,7 +8,6 @@ takes Newton steps with the curvature that the data have (Ferrari 2016, Phys. Re
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -18,7 +17,6 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.optimize import minimize
 
-from secateur.fisher.pairwise import moments_from
 from secateur.model import pairwise_enumeration as enumeration
 from secateur.model import units
 from secateur.model.arrays import AnyArray
@@ -26,7 +24,10 @@ from secateur.model.enumeration import MAX_UNITS
 from secateur.model.moments import Moments, Statistics
 from secateur.model.pairwise import PairwiseModel, check_states
 from secateur.model.randomness import child_key
-from secateur.sampling.pairwise import gibbs, sample
+from secateur.model.trust import Verdict
+from secateur.sampling.draws import swept
+from secateur.sampling.gibbs_sampler import Gibbs
+from secateur.sampling.runner import streamed_moments
 
 Method = Literal["exact", "sampled"]
 
@@ -68,6 +69,17 @@ class FitSummary(NamedTuple):
         scaled = (np.asarray(model, float) - self.target.coincidences[0]) / np.maximum(np.asarray(errors), binomial)
         return float(np.sqrt((scaled**2).mean()))
 
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the fit can be trusted: its check chains have mixed, and its moments meet those of the data."""
+        if self.misfit <= TRUSTED_MISFIT:
+            return self.moments.verdict
+        reason = (
+            f"moments of the pairwise model differ from those of the data by {self.misfit:.1f} standard errors (root "
+            f"mean square; at most {TRUSTED_MISFIT} is usual), so the ascent has not converged; fit with more n_steps"
+        )
+        return self.moments.verdict.joined(Verdict((reason,)))
+
 
 class _Scale(NamedTuple):
     """Mean and standard deviation of every unit, which take standardised parameters to the model's and back."""
@@ -88,7 +100,7 @@ class _Scale(NamedTuple):
         return rates / self.deviations, centred / (self.deviations[:, None] * self.deviations[None, :])
 
 
-def independent(states: AnyArray) -> PairwiseModel:
+def fit_independent(states: AnyArray) -> PairwiseModel:
     """The model without couplings that has the rates of the data, in closed form.
 
     Rates are ``(k + 1/2) / (n + 1)`` for ``k`` ones in ``n`` bins: one pseudo-word, spread evenly over all words,
@@ -109,7 +121,7 @@ def independent(states: AnyArray) -> PairwiseModel:
     return PairwiseModel(np.log(rates) - np.log1p(-rates), np.zeros((n_units, n_units)))
 
 
-def fit(
+def fit_pairwise(
     states: AnyArray,
     key: PRNGKeyArray,
     *,
@@ -152,14 +164,14 @@ def fit(
 
     Warns
     -----
-    UserWarning
-        If the moments of a sampled fit do not meet those of the data; checked by fresh chains, half of which start from
-        silence and half from a burst of all units.
+    NotToBeTrusted
+        If the moments of a sampled fit do not meet those of the data, or the fresh chains that check it, half of which
+        start from silence and half from a burst of all units, have not mixed.
     """
     words = check_states(states)
     n_rows, n_units = words.shape
     if n_units < 2:
-        raise ValueError("states must have at least two units for a pairwise model, got 1; use independent(states)")
+        raise ValueError("states must have at least two units for a pairwise model, got 1; use fit_independent(states)")
     method = method or ("exact" if n_units <= MAX_UNITS else "sampled")
     target = _target(words)
     (rates,) = target.rates
@@ -173,16 +185,8 @@ def fit(
     chosen = np.asarray(jax.random.randint(child_key(key, "rows"), (n_chains,), 0, n_rows))
     chains = jnp.asarray(words[chosen], jnp.float32)
     model = _ascend(start, words, scale, target, penalty, chains, child_key(key, "ascent"), n_steps)
-    draws, _ = sample(model, _extreme_states(model), child_key(key, "check"), n_draws=10, n_sweeps=5, n_burn_in=200)
-    by_chain = jnp.swapaxes(draws, 0, 1).reshape(-1, n_units)
-    summary = FitSummary(method, target, moments_from(model, by_chain))
-    if summary.misfit > TRUSTED_MISFIT:
-        warnings.warn(
-            f"moments of the pairwise model differ from those of the data by {summary.misfit:.1f} standard errors "
-            f"(root mean square; at most {TRUSTED_MISFIT} is usual): the ascent has not converged, or chains do not "
-            f"mix; fit with more than n_steps={n_steps}",
-            stacklevel=2,
-        )
+    summary = FitSummary(method, target, _checking_moments(model, child_key(key, "check")))
+    summary.verdict.warn(f"the pairwise fit with n_steps={n_steps}", stacklevel=2)
     return model, summary
 
 
@@ -280,16 +284,19 @@ def _without_bursts(model: PairwiseModel, target: Statistics, key: PRNGKeyArray)
     for share in (1.0, 0.8, 0.6, 0.4, 0.2):
         biases = share * np.asarray(model.biases) + (1 - share) * alone
         mixed = PairwiseModel(biases, share * np.asarray(model.couplings))
-        after = gibbs(mixed, jnp.ones((_N_CHECKED // 2, model.n_units)), key, 50)
+        (after,) = swept(mixed, (jnp.ones((_N_CHECKED, model.n_units), jnp.float32),), key, 50)
         if float(after.mean()) < 1.5 * rates.mean():
             return mixed
     return PairwiseModel(alone, np.zeros_like(model.couplings))
 
 
-def _extreme_states(model: PairwiseModel) -> Array:
-    """Starts from silence and from a burst of all units by turns, so that chains agree only if they mix."""
-    by_turns = jnp.arange(_N_CHECKED) % 2
-    return jnp.broadcast_to(by_turns[:, None], (_N_CHECKED, model.n_units)).astype(jnp.float32)
+def _checking_moments(model: PairwiseModel, key: PRNGKeyArray) -> Moments:
+    """Moments from fresh chains, half from silence and half from a burst, which agree only if they mix."""
+    by_turns = jnp.arange(_N_CHECKED, dtype=jnp.float32) % 2
+    start = (jnp.broadcast_to(by_turns[:, None], (_N_CHECKED, model.n_units)),)
+    sampler = Gibbs(n_sweeps=5)
+    state = sampler.init(model, key, _N_CHECKED, start)
+    return streamed_moments(model, sampler, state, key, n_draws=40, n_burn_in=200)
 
 
 def _ascend(
@@ -315,7 +322,7 @@ _FIRST_RATE, _LAST_RATE = 0.1, 0.02
 
 _RATE_PER_CHAIN = 0.06  # longest step is this times chains / parameters: each step carries the noise of all parameters
 
-_N_CHECKED = 2000  # chains that check a fit
+_N_CHECKED = 500  # chains that check a fit; few and long ones, which show by themselves whether they mix
 _MOST_NEWTON = 5000  # parameters (99 units) up to which the curvature is inverted, a few seconds
 _RIDGE = 0.1  # keeps the noise of directions without curvature small; typical curvature is 1
 
@@ -369,13 +376,13 @@ def _stochastic_ascent(
     upper = np.triu_indices(n_units, 1)
 
     def as_model(vector: Array) -> PairwiseModel:
-        couplings = jnp.zeros((n_units, n_units)).at[upper].set(vector[:-n_units])
+        couplings = jnp.zeros((n_units, n_units), vector.dtype).at[upper].set(vector[:-n_units])
         return PairwiseModel.of_arrays(*scale.model_parameters(vector[-n_units:], couplings + couplings.T))
 
     def body(carry: tuple[Array, Array, Array], step: tuple[Array, ...]) -> tuple[tuple, None]:
         vector, total, chains = carry
         rate, share, key = step
-        chains = gibbs(as_model(vector), chains, key, 1)
+        (chains,) = swept(as_model(vector), (chains,), key, 1)
         found = Statistics((chains.mean(axis=0),), (chains.T @ chains / chains.shape[0],))
         d_slopes, d_couplings = scale.differences(found, target)
         penalised = d_couplings[upper] + l2 * vector[:-n_units] / deviations[upper] ** 2

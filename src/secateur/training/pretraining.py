@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from secateur.model import units
+from secateur.model import checked, units
 from secateur.model.arrays import AnyArray, Keys
 from secateur.model.machine import Machine, Parameters
 from secateur.model.randomness import child_key
-from secateur.model.trials import keys_for
+from secateur.model.trials import keys_for, n_trials
 from secateur.training.checkpoint import TrainingPart
-from secateur.training.history import History
-from secateur.training.loop import train
+from secateur.training.history import Callback, History
+from secateur.training.loop import check_machine, trained
 from secateur.training.settings import TrainingSettings
 
 
 def pretrain(
     machine: Machine,
-    visible: Float[AnyArray, "*trials rows visible"],
+    visible: AnyArray,
     settings: TrainingSettings,
-    key: Keys,
+    key: AnyArray,
     *,
     record_history: bool = True,
-    on_epoch: Callable[[int], None] | None = None,
+    callback: Callback | None = None,
     checkpoint: TrainingPart | None = None,
 ) -> tuple[Machine, list[History]]:
     """Train each weight matrix in turn as a machine with one hidden layer, by contrastive divergence.
@@ -34,14 +34,39 @@ def pretrain(
     doubled input from below, the last doubled input from above, those between doubled input both ways, which is
     a machine whose weights are halved afterwards. A hidden layer's bias is the mean of what its two machines learnt.
 
-    Parameters as in :func:`secateur.training.loop.train`; a machine with one hidden layer is simply trained by 'cd'.
+    Parameters as of :func:`secateur.training.train`; a machine with one hidden layer is simply trained by 'cd'. The
+    callback is called with the machine of the two layers that are being trained.
 
     Returns
     -------
     machine, histories
         The pretrained machine and one history per weight matrix.
+
+    Raises
+    ------
+    ValueError, TypeError, TrainingDiverged
+        As :func:`secateur.training.train`.
     """
-    settings = settings.model_copy(update={"method": "cd"})
+    check_machine(machine)
+    trials = n_trials(machine)
+    key = checked.key(key, trials)
+    rows = checked.rows(visible, machine.layer_sizes[0], n_trials=trials, probabilities=True)
+    return pretrained(
+        machine, rows, settings, key, record_history=record_history, callback=callback, checkpoint=checkpoint
+    )
+
+
+def pretrained(
+    machine: Machine,
+    visible: Float[AnyArray, "*trials rows visible"],
+    settings: TrainingSettings,
+    key: Keys,
+    *,
+    checkpoint: TrainingPart | None = None,
+    **how: Any,
+) -> tuple[Machine, list[History]]:
+    """:func:`pretrain` on float32 rows that have been checked; ``how`` as of :func:`secateur.training.loop.run`."""
+    settings = settings.model_copy(update={"method": "cd", "sampler": "gibbs"})
     n_matrices = len(machine.weights)
     keys = keys_for(machine, key)
     weights, histories = [], []
@@ -50,17 +75,16 @@ def pretrain(
     for matrix in range(n_matrices):
         up = 2.0 if matrix < n_matrices - 1 else 1.0
         down = 2.0 if matrix > 0 else 1.0
-        pair = machine.pair(matrix, lower_bias)
-        pair, history = train(
-            pair,
+        state, history = trained(
+            machine.pair(matrix, lower_bias),
             data,
             settings,
             child_key(keys, matrix),
             input_scales=(up, down),
-            record_history=record_history,
-            on_epoch=on_epoch,
             checkpoint=None if checkpoint is None else checkpoint.part(f"matrix {matrix}"),
+            **how,
         )
+        pair = state.machine
         histories.append(history)
         weights.append(pair.weights[0])
         biases[matrix].append(pair.biases[0])

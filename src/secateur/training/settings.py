@@ -7,14 +7,21 @@ from typing import Annotated, Literal
 
 import numpy as np
 import optax
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from secateur.model.machine import Precision
+from secateur.sampling.sampler import sampler_named
 from secateur.storage import limits
 
 _Rate = Annotated[float, Field(gt=0)]
 LearningRate = Annotated[tuple[_Rate, _Rate], BeforeValidator(lambda v: (v, v) if isinstance(v, Real) else v)]
 """First and last learning rate; a single number keeps it constant."""
+
+
+def _known(name: str) -> str:
+    """The name of a sampler, if there is one."""
+    sampler_named(name)
+    return name
 
 
 class TrainingSettings(BaseModel):
@@ -38,7 +45,10 @@ class TrainingSettings(BaseModel):
     )
     optimizer: Literal["sgd", "adam"] = Field("sgd", description="optax optimiser")
     momentum: float = Field(0.0, ge=0, lt=1, description="decay of the velocity (sgd)")
-    n_sweeps: int = Field(1, ge=1, le=limits.MAX_SWEEPS, description="Gibbs sweeps per update")
+    sampler: Annotated[str, AfterValidator(_known)] = Field(
+        "gibbs", description="how persistent chains move ('pcd'): 'gibbs', 'tempering', or a registered name"
+    )
+    n_sweeps: int = Field(1, ge=1, le=limits.MAX_SWEEPS, description="sweeps per update")
     n_chains: int = Field(100, ge=2, le=limits.MAX_CHAINS, description="persistent chains ('pcd')")
     n_mean_field: int = Field(
         10, ge=1, le=limits.MAX_SWEEPS, description="most mean-field updates of the hidden layers (deep machines)"

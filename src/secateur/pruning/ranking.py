@@ -1,0 +1,121 @@
+"""Importance of synapses or units by a rule: the rule is called, and what it returns is checked."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from secateur import fisher
+from secateur.fisher.diagonal import Source
+from secateur.model.arrays import AnyArray
+from secateur.model.machine import Machine
+from secateur.pruning import user_rules
+from secateur.pruning.averages import sources_for
+from secateur.pruning.given import NotDeclared, WholeMachine, synapses_of, units_of
+from secateur.pruning.rules import Criterion, Rule, rule_of
+
+
+def importance(
+    machine: Machine, source: Source | None, criterion: Criterion, key: PRNGKeyArray
+) -> tuple[AnyArray, ...]:
+    """Importance by a rule: of every synapse, one array ``(n_l, n_{l+1})`` per weight matrix, or of every hidden unit.
+
+    A rule for units gives one array ``(n_l,)`` per hidden layer. Given moments, the importance of synapses is a pure
+    function (``jit`` and ``vmap`` apply); exact moments are used in float64.
+
+    Parameters
+    ----------
+    machine
+        The machine.
+    source
+        Where averages come from, as in :func:`secateur.pruning.prune`; not looked at by a rule that needs none.
+    criterion
+        Name of a rule, a rule, or a function (:func:`secateur.pruning.rule_of`).
+    key
+        Random key for rules that draw.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or the rule raises, looks at what it does not declare, or returns anything but one real
+        number per synapse or unit.
+    """
+    rule = rule_of(criterion)
+    if source is None:
+        (source,) = sources_for(machine, rule, None, key)
+    return scores(machine, source, rule, key)
+
+
+def scores(machine: Machine, source: Any, rule: Rule, key: PRNGKeyArray) -> tuple[AnyArray, ...]:
+    """Importance by a rule, as :func:`importance`, with the averages that the rule needs."""
+    places = _places(machine, rule)
+    if "states" in rule.needs:
+        return _of_whole_machine(rule, WholeMachine(machine, source, key), places)
+    moments = fisher.moments_from(machine, source) if rule.needs else None
+    look = synapses_of if rule.ranks == "synapses" else units_of
+    with nullcontext() if moments is None else moments.precision():
+        each = zip(look(machine, rule, moments, key), places, strict=True)
+        return tuple(_checked(rule, _called(rule, given, place), place) for given, place in each)
+
+
+class _Place:
+    """A weight matrix or a hidden layer, and how many numbers a rule must return for it."""
+
+    def __init__(self, what: str, name: str, shape: tuple[int, ...]) -> None:
+        self.one, self.name, self.shape = f"one importance per {what}", name, shape
+
+
+def _places(machine: Machine, rule: Rule) -> list[_Place]:
+    if rule.ranks == "synapses":
+        return [_Place("synapse", f"weight matrix {i}", w.shape) for i, w in enumerate(machine.weights)]
+    return [_Place("unit", f"layer {i}", b.shape) for i, b in enumerate(machine.biases) if i]
+
+
+def _of_whole_machine(rule: Rule, whole: WholeMachine, places: list[_Place]) -> tuple[AnyArray, ...]:
+    returned = _called(rule, whole, None)
+    if not isinstance(returned, tuple | list) or len(returned) != len(places):
+        found = f"{len(returned)}" if isinstance(returned, tuple | list) else f"a {type(returned).__name__}"
+        raise ValueError(
+            f"criterion {rule.name!r} must return {len(places)} array(s), {places[0].one}, in a tuple, got {found}"
+        )
+    return tuple(_checked(rule, one, place) for one, place in zip(returned, places, strict=True))
+
+
+def _called(rule: Rule, given: Any, place: _Place | None) -> Any:
+    """What a rule returns; what it raises is told with the rule's name and line."""
+    try:
+        return rule.function(given)
+    except MemoryError:
+        raise
+    except NotDeclared as error:
+        declared = ", ".join(f"{need!r}" for need in sorted({*rule.needs, error.need}))
+        raise ValueError(
+            f"criterion {rule.name!r} looks at {error.field}, which it does not declare; "
+            f"make it with needs=({declared},)"
+        ) from error
+    except Exception as error:
+        where = "" if place is None else f" for {place.name}, shape {place.shape}"
+        raise ValueError(
+            f"criterion {rule.name!r} raised {type(error).__name__}: {error}"
+            f"{user_rules.place_of(error, rule.function)}{where}; mend the rule"
+        ) from error
+
+
+def _checked(rule: Rule, returned: Any, place: _Place) -> AnyArray:
+    """One real number for every synapse or unit, as floating-point numbers."""
+    try:
+        score = returned if hasattr(returned, "dtype") else np.asarray(returned)
+    except ValueError:  # rows of different lengths
+        score = np.empty(0)
+    if jnp.shape(score) != place.shape:
+        raise ValueError(
+            f"criterion {rule.name!r} must return {place.one}, shape {place.shape} for {place.name}, got "
+            f"{'None' if returned is None else f'shape {jnp.shape(score)}'}"
+        )
+    if not any(jnp.issubdtype(score.dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
+        raise ValueError(f"criterion {rule.name!r} must return real numbers, got an array of {score.dtype}")
+    return score if jnp.issubdtype(score.dtype, jnp.floating) else jnp.asarray(score, dtype=float)

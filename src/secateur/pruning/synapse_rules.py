@@ -1,0 +1,59 @@
+"""The built-in rules that rank synapses.
+
+A synapse whose importance is exactly zero carries nothing (see the zero rule in :mod:`secateur.pruning.removal`).
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Float
+
+from secateur import fisher
+from secateur.model import units
+from secateur.model.arrays import AnyArray
+from secateur.pruning.given import Synapses, WholeMachine
+from secateur.pruning.rules import rule
+
+
+@rule("variance-fi", needs=("coincidences",))
+def variance_fi(synapses: Synapses) -> Float[AnyArray, "lower upper"]:
+    """Variance Fisher information ``p (1 - p)``, ``p`` the coincidence rate (Scholl, Rule & Hennig 2021, eq. 6)."""
+    return units.variance(synapses.coincidences)
+
+
+@rule("heuristic-fi", needs=("rates",))
+def heuristic_fi(synapses: Synapses) -> Float[AnyArray, "lower upper"]:
+    """Fisher information from firing rates and the weight alone (Scholl, Rule & Hennig 2021, eq. 10)."""
+    return fisher.heuristic_information(synapses.weights, synapses.rates_pre, synapses.rates_post)
+
+
+@rule("weight-magnitude", needs=())
+def weight_magnitude(synapses: Synapses) -> Float[AnyArray, "lower upper"]:
+    """Absolute weight."""
+    return jnp.abs(synapses.weights)
+
+
+@rule("random", needs=())
+def random(synapses: Synapses) -> Float[AnyArray, "lower upper"]:
+    """Uniformly random importance: the control that removes synapses blindly."""
+    # Of one width, so that a key draws the same where 64-bit JAX is switched on.
+    return jax.random.uniform(synapses.key, synapses.weights.shape, jnp.float32)
+
+
+@rule("anti-fi", needs=("coincidences",))
+def anti_fi(synapses: Synapses) -> Float[AnyArray, "lower upper"]:
+    """Minus the variance Fisher information: removes the *most* informative synapses first."""
+    return -units.variance(synapses.coincidences)
+
+
+@rule("fi-times-weight-squared", needs=("coincidences",))
+def fi_times_weight_squared(synapses: Synapses) -> Float[AnyArray, "lower upper"]:
+    """Saliency ``w^2 F`` of Optimal Brain Damage (LeCun, Denker & Solla 1990), with the variance Fisher information."""
+    return synapses.weights**2 * units.variance(synapses.coincidences)
+
+
+@rule("eigenvector-fi", needs=("states",))
+def eigenvector_fi(whole: WholeMachine) -> tuple[Float[AnyArray, "lower upper"], ...]:
+    """Absolute entry in the leading eigenvector of the Fisher information matrix (Scholl, Rule & Hennig 2021)."""
+    return fisher.leading_eigenvector_importance(whole.machine, whole.source, whole.key)
