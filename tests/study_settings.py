@@ -9,6 +9,7 @@ TINY = {
     "pretraining.n_epochs": 2,
     "training.n_epochs": 2,
     "retraining.n_epochs": 1,
+    "importance.sampler": "gibbs",  # so few draws are never trusted
     "importance.n_chains": 20,
     "importance.n_draws": 4,
     "importance.n_burn_in": 5,

@@ -24,7 +24,7 @@ from secateur.sampling.diagnostics import MixingDiagnostics, sums_of_draws
 from secateur.storage.machines import load_lineage, load_machine, read_machine, save_machine
 
 ROWS = np.random.default_rng(0).integers(0, 2, (40, 4)).astype(np.uint8)
-FEW = ["--chains", 8, "--draws", 4, "--burn-in", 2]
+FEW = ["--sampler", "gibbs", "--chains", 8, "--draws", 4, "--burn-in", 2]
 
 
 @pytest.fixture
@@ -246,7 +246,7 @@ def test_the_fisher_table_of_a_pruned_machine_names_original_units():
 
 
 def test_sampled_fisher_information_comes_with_its_errors(run, folder):
-    said = run("fisher", "dbm.safetensors", "--source", "sampled", *FEW, "--sampler", "gibbs", "--out", "fisher.csv")
+    said = run("fisher", "dbm.safetensors", "--source", "sampled", *FEW, "--out", "fisher.csv")
     assert "sampled: gibbs, 8 chains x 4 draws, 2 sweeps apart, effective sample size" in said
     assert "NOT TO BE TRUSTED: effective sample size" in said
     table = pd.read_csv("fisher.csv")

@@ -229,7 +229,7 @@ def test_unknown_zero_rule_is_refused(dbm):
 
 
 RETRAINING = TrainingSettings(method="cd", n_epochs=2, batch_size=20)
-SAMPLES = ImportanceSampling(n_chains=16, n_draws=4, n_burn_in=2)
+SAMPLES = ImportanceSampling(n_chains=16, n_draws=4, n_burn_in=2, sampler="gibbs")
 
 
 def test_removed_synapses_never_return_through_rounds_with_retraining():

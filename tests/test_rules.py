@@ -24,7 +24,7 @@ from statistical import quantile
 
 KEY = jax.random.key(5)
 NEEDLESS = [name for name, one in RULES.items() if not one.needs]
-SAMPLES = ImportanceSampling(n_chains=16, n_draws=4, n_burn_in=2)
+SAMPLES = ImportanceSampling(n_chains=16, n_draws=4, n_burn_in=2, sampler="gibbs")
 MANY_SAMPLES = ImportanceSampling(n_chains=50, n_draws=40)  # enough to be trusted
 
 

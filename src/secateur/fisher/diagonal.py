@@ -114,7 +114,7 @@ def heuristic(machine: Machine, source: Source) -> FisherInformation:
 
     Parameters and errors as in :func:`variance`.
     """
-    moments = moments_from(machine, source)
+    moments = moments_from(checked.model(machine, hidden=True), source)
     with moments.precision():
         weights, errors = [], []
         for layer, weight in enumerate(machine.weights):
@@ -185,7 +185,7 @@ def moments_from(model: Model, source: Source) -> Moments:
     ValueError
         If the source is no source, or its shapes do not fit the model.
     """
-    checked.model(model)
+    checked.model(model, single=True)
     if isinstance(source, str):
         if source != "exact":
             raise ValueError(f"source must be 'exact', states of the model or moments, got {source!r}")

@@ -19,7 +19,7 @@ from secateur.fisher.joint_matrix import JointFisherMatrix
 from secateur.fisher.matrix_type import FisherMatrix, Of
 from secateur.fisher.pairwise_matrix import PairwiseFisherMatrix
 from secateur.fisher.visible_matrix import VisibleFisherMatrix
-from secateur.model import enumeration
+from secateur.model import checked, enumeration
 from secateur.model.arrays import AnyArray
 from secateur.model.enumeration import Blocks
 from secateur.model.machine import Machine
@@ -64,6 +64,7 @@ def matrix(model: Model, source: Source, *, of: Of = "joint") -> FisherMatrix:
     ValueError
         If the machine is too large for ``"exact"``, the states do not fit it or are not 0/1, or ``of`` is unknown.
     """
+    checked.model(model, "model", single=True)
     if of not in ("joint", "visible"):
         raise ValueError(f"of must be 'joint' or 'visible', got {of!r}")
     if isinstance(source, str) and source == "exact":

@@ -114,15 +114,10 @@ def log_partition(
 
 
 def _check_model_and_method(model: Model, method: str) -> None:
-    checked.model(model, "model")
+    checked.model(model, "model", single=True)
     if method not in get_args(Method):
         known = ", ".join(map(repr, get_args(Method)))
         raise ValueError(f"method must be one of {known}, got {method!r}; 'auto' suits every model")
-    if model.bias_terms[0].ndim > 1:
-        raise ValueError(
-            f"model must be a single one, got {model.bias_terms[0].shape[0]} stacked ones; take them apart with "
-            "secateur.model.trials.unstack"
-        )
 
 
 def _exact(model: Model) -> float:

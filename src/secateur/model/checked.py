@@ -1,7 +1,7 @@
 """The one door: whatever a user gives is copied, checked and made what the inside works with, or refused in a sentence.
 
 Every public function calls the door in its first lines; behind it nothing checks again. A refusal names the argument,
-what was expected, what was found, and a remedy. Everything that comes back is a copy of its own.
+what was expected, what was found, and a remedy. What comes back is a copy, or a JAX array, which nobody can change.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, NoReturn
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -17,6 +17,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from secateur.model.arrays import Keys
+from secateur.model.refusals import found as described
+from secateur.model.refusals import is_key, refuse, refuse_traced, remedy_for_type
 
 
 def rows(
@@ -49,6 +51,10 @@ def rows(
     ValueError
         If the shape does not fit or a value is not allowed.
     """
+    ready = isinstance(values, jax.Array) and not isinstance(values, jax.core.Tracer) and values.dtype == np.float32
+    if ready and values.ndim in (2, 3) and values.size and bool(_all_allowed(values, probabilities)):
+        _check_axes(values, n_units, n_trials, what)
+        return values  # nobody can change it, so it stays where it is
     return jax.device_put(host_rows(values, n_units, what, n_trials=n_trials, probabilities=probabilities))
 
 
@@ -83,10 +89,10 @@ def states(
     sizes = tuple(layer_sizes)
     wanted = f"one array (chains, units) per layer, {len(sizes)} for layers of {sizes} units, visible layer first"
     if isinstance(values, jax.core.Tracer):
-        _refuse_traced(what)
+        refuse_traced(what)
     if not isinstance(values, Sequence) or isinstance(values, str):
         general = f"write ({what},)" if len(sizes) == 1 else "give a tuple of arrays"
-        _refuse(TypeError, what, wanted, values, _remedy_for_type(values, what, general))
+        refuse(TypeError, what, wanted, values, remedy_for_type(values, what, general))
     if len(values) != len(sizes):
         raise ValueError(f"{what} must be {wanted}, got {len(values)}; give every layer, the hidden ones too")
     layers = [
@@ -112,15 +118,15 @@ def key(value: Any, n_trials: int | None = None, what: str = "key") -> Keys:
         If these are several keys where one is wanted, or another number than there are trials.
     """
     if isinstance(value, jax.core.Tracer):
-        _refuse_traced(what)
+        refuse_traced(what)
     found = value
     if isinstance(value, jax.Array | np.ndarray) and value.dtype == np.uint32 and value.ndim:
         n_words = jax.random.key_data(jax.random.key(0)).shape[-1]
         found = jax.random.wrap_key_data(jax.device_put(np.array(value))) if value.shape[-1] == n_words else value
-    if not _is_key(found):
+    if not is_key(found):
         seed = value if isinstance(value, int | np.integer) and type(value) is not bool and value > 0 else 0
-        remedy = _remedy_for_type(value, what, f"write jax.random.key({seed})")
-        _refuse(TypeError, what, "a JAX random key", value, remedy)
+        remedy = remedy_for_type(value, what, f"write jax.random.key({seed})")
+        refuse(TypeError, what, "a JAX random key", value, remedy)
     if found.ndim == 0 or (n_trials is not None and found.shape == (n_trials,)):
         return found
     if n_trials is None:
@@ -181,10 +187,10 @@ def masks(values: Any, like: Sequence[Any], what: str = "masks") -> tuple[Bool[n
     """
     shapes = [np.shape(one) for one in like]
     if isinstance(values, jax.core.Tracer):
-        _refuse_traced(what)
+        refuse_traced(what)
     if isinstance(values, str) or not (isinstance(values, Sequence) or getattr(values, "ndim", 0) > 0):
         wanted = f"one array (lower, upper) per weight matrix, {len(shapes)} in all"
-        _refuse(TypeError, what, wanted, values, _remedy_for_type(values, what, "give a list of arrays"))
+        refuse(TypeError, what, wanted, values, remedy_for_type(values, what, "give a list of arrays"))
     found = [_numbers(mask, f"{what}[{number}]", "an array of true and false") for number, mask in enumerate(values)]
     if [mask.shape for mask in found] != shapes:
         raise ValueError(
@@ -223,22 +229,32 @@ def count(what: str, value: Any, least: int = 1) -> int:
     wanted = f"a whole number of at least {least}"
     number = _numbers(value, what, wanted)
     if number.dtype == bool or number.ndim:
-        _refuse(TypeError, what, wanted, value, f"write {what}={max(least, 1)}, for example")
+        refuse(TypeError, what, wanted, value, f"write {what}={max(least, 1)}, for example")
     if not np.isfinite(number) or number != np.floor(number) or number < least:
         raise ValueError(f"{what} must be {wanted}, got {number}; write {what}={_nearest(float(number), least)}")
     return int(number)
 
 
-def model(value: Any, what: str = "machine") -> Any:
-    """The same object, if it is a machine or a pairwise model.
+def model(value: Any, what: str = "machine", *, single: bool = False, hidden: bool = False) -> Any:
+    """The same object, if it is a machine or a pairwise model; ``single``: not stacked, ``hidden``: no pairwise model.
 
     Raises
     ------
     TypeError
         If it is something else, as where two arguments were swapped.
+    ValueError
+        If it is stacked machines where a single one is wanted.
     """
     if not (isinstance(value, eqx.Module) and hasattr(value, "layer_sizes") and hasattr(value, "biases")):
-        _refuse(TypeError, what, "a machine", value, "look whether two arguments are swapped")
+        refuse(TypeError, what, "a machine", value, "look whether two arguments are swapped")
+    if hidden and not hasattr(value, "weights"):
+        refuse(TypeError, what, "a machine with hidden layers", value, "fit that to data with training.fit_pairwise")
+    bias = getattr(value, "bias_terms")[0]  # noqa: B009
+    if single and bias.ndim > 1:
+        raise ValueError(
+            f"{what} must be a single one, got {bias.shape[0]} stacked ones; take them apart with "
+            "secateur.model.trials.unstack"
+        )
     return value
 
 
@@ -247,7 +263,7 @@ def _decimal(value: Any, what: str) -> float:
     wanted = "one number, or one per weight matrix, between 0 and 1"
     number = _numbers(value, what, wanted)
     if number.dtype == bool or number.ndim:
-        _refuse(TypeError, what, wanted, value, "0.1 removes a tenth")
+        refuse(TypeError, what, wanted, value, "0.1 removes a tenth")
     return float(str(np.asarray(value)[()]))
 
 
@@ -258,29 +274,35 @@ def _nearest(number: float, least: int) -> int:
 def _numbers(values: Any, what: str, wanted: str) -> np.ndarray:
     """Numbers or booleans as a NumPy array, which may be the caller's own."""
     if isinstance(values, jax.core.Tracer):
-        _refuse_traced(what)
-    if _is_key(values) or isinstance(values, eqx.Module):
-        _refuse(TypeError, what, wanted, values, _remedy_for_type(values, what, ""))
+        refuse_traced(what)
+    if is_key(values) or isinstance(values, eqx.Module):
+        refuse(TypeError, what, wanted, values, remedy_for_type(values, what, ""))
     if np.ma.is_masked(values):
         raise ValueError(f"{what} must be {wanted}, got a masked array with missing values; leave those rows out")
     try:
         array = np.asarray(values)
     except jax.errors.TracerArrayConversionError:
-        _refuse_traced(what)
+        refuse_traced(what)
     except (ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
-            f"{what} must be {wanted}, got {_found(values)} that is no array ({reason}); give rows of equal length"
+            f"{what} must be {wanted}, got {described(values)} that is no array ({reason}); give equally long rows"
         ) from error
     if array.dtype.kind in "biuf":
         return array
     if jax.dtypes.issubdtype(array.dtype, np.floating) or jax.dtypes.issubdtype(array.dtype, np.integer):
         return array.astype(np.float32)  # the short types of machine learning, such as bfloat16
     general = f"write np.asarray({what}, float) where all of them are numbers" if array.ndim else f"give {wanted}"
-    return _refuse(TypeError, what, wanted, values, _remedy_for_type(values, what, general))
+    return refuse(TypeError, what, wanted, values, remedy_for_type(values, what, general))
 
 
-def _check_axes(table: np.ndarray, n_units: int | None, n_trials: int | None, what: str) -> None:
+@jax.jit
+def _all_allowed(values: Float[Array, "*shape"], probabilities: bool) -> Array:
+    between = probabilities & (values > 0) & (values < 1)
+    return ((values == 0) | (values == 1) | between).all()
+
+
+def _check_axes(table: np.ndarray | Array, n_units: int | None, n_trials: int | None, what: str) -> None:
     """Refuse tables of another shape than ``(rows, n_units)``, or ``(n_trials, rows, n_units)``, and empty ones."""
     axes = "(rows, units)" if n_trials is None else f"({n_trials} trials, rows, units)"
     shape = table.shape
@@ -350,40 +372,3 @@ def _made_zero_one(table: np.ndarray, written: str) -> str:
     if low >= 0 and (table == np.floor(table)).all():
         return f"write {written} > 0 for counts"
     return f"write {written} > THRESHOLD with a threshold that suits the data"
-
-
-def _is_key(value: Any) -> bool:
-    return isinstance(value, jax.Array) and jax.dtypes.issubdtype(value.dtype, jax.dtypes.prng_key)
-
-
-def _found(value: Any) -> str:
-    """What a value is, in words."""
-    if value is None:
-        return "None"
-    if _is_key(value):
-        return "a JAX random key"
-    if isinstance(value, jax.Array | np.ndarray | np.generic):
-        return f"an array of type {value.dtype} and shape {value.shape}" if value.ndim else f"the {value.dtype} {value}"
-    if isinstance(value, bool | int | float | str):
-        return f"the {type(value).__name__} {value!r}"
-    name = type(value).__name__
-    return f"{'an' if name[0] in 'AEIOaeio' else 'a'} {name}"
-
-
-def _remedy_for_type(value: Any, what: str, general: str) -> str:
-    if hasattr(value, "toarray"):
-        return f"write {what}.toarray()"
-    if hasattr(value, "states"):
-        return f"write {what}.states"
-    return "look whether two arguments are swapped" if isinstance(value, eqx.Module) or _is_key(value) else general
-
-
-def _refuse(kind: type[Exception], what: str, wanted: str, value: Any, remedy: str) -> NoReturn:
-    raise kind(f"{what} must be {wanted}, got {_found(value)}; {remedy}")
-
-
-def _refuse_traced(what: str) -> NoReturn:
-    raise TypeError(
-        f"{what} is traced by JAX, but this function checks values, which needs concrete arrays; call it outside of "
-        "jax.jit and jax.vmap, or use the pure function beside it, which checks nothing, inside"
-    )

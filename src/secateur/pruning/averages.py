@@ -24,6 +24,7 @@ from secateur.sampling.draws import AUTO, FIRST_CHOICE, SECOND_CHOICE, kept_draw
 from secateur.sampling.runner import streamed_moments
 from secateur.sampling.sampler import Sampler, sampler_named
 from secateur.sampling.starts import started
+from secateur.sampling.stored import rows_and_diagnostics
 from secateur.storage import limits
 
 
@@ -100,11 +101,13 @@ def is_exact(source: Source | None) -> bool:
     return source is None or isinstance(source, str) or (isinstance(source, Moments) and source.is_exact)
 
 
-def verdict_on(source: Source | None) -> Verdict:
-    """Whether averages can be trusted; arrays of states that somebody else drew say nothing about it."""
-    if isinstance(source, Draws):
-        return source.diagnostics.verdict
-    return source.verdict if isinstance(source, Moments) else TRUSTED
+def verdict_on(machine: Machine, source: Source | None) -> Verdict:
+    """Whether averages over these draws, arrays of states or moments can be trusted."""
+    if isinstance(source, Moments):
+        return source.verdict
+    if source is None or isinstance(source, str):
+        return TRUSTED
+    return rows_and_diagnostics(machine, source)[1].verdict
 
 
 def model_moments(
@@ -146,7 +149,7 @@ def _trusted_if_possible(
     found: list[Any] = []
     for name in names:
         found = each_trial(machine, draw(machine, keys, how, sampler_named(name, how.n_sweeps), rows))
-        if all(verdict_on(one).trusted for one in found):
+        if all(verdict_on(machine, one).trusted for one in found):
             break
     return found
 

@@ -85,12 +85,13 @@ def prune(
     TypeError
         If the fraction is no number, the key no random key or the machine no machine.
     """
-    machine, key, rule = checked.model(machine), checked.key(key), rule_of(criterion)
+    machine, key = checked.model(machine, single=True, hidden=True), checked.key(key)
+    rule = rule_of(criterion)
     fractions = checked.fraction(fraction, len(machine.weights))
     source = _source_for(machine, rule, source, key)
     step = pruning_step(machine, source, rule, fractions, key, zeros)
     if rule.needs:
-        verdict_on(source).warn(f"the importance by {rule.name}")
+        verdict_on(machine, source).warn(f"the importance by {rule.name}")
     _warn_of_more(step.counts, [int(np.asarray(m).sum()) for m in machine.masks])
     return compact(machine.with_masks(step.masks))
 
@@ -104,7 +105,8 @@ def pruned_masks(
     zeros: Zeros = "fraction",
 ) -> Masks:
     """Masks of the synapses that stay after one pruning step, dead units included; parameters of :func:`prune`."""
-    machine, key, rule = checked.model(machine), checked.key(key), rule_of(criterion)
+    machine, key = checked.model(machine, single=True, hidden=True), checked.key(key)
+    rule = rule_of(criterion)
     fractions = checked.fraction(fraction, len(machine.weights))
     return pruning_step(machine, _source_for(machine, rule, source, key), rule, fractions, key, zeros).masks
 

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int, PRNGKeyArray
 
+from secateur.model import checked
 from secateur.model.arrays import AnyArray
 from secateur.model.checked import exact_share
 from secateur.model.machine import Machine
@@ -183,6 +184,7 @@ def shrink(machine: Machine, multiple: int = 64) -> Machine:
     multiple
         Hidden layers get a multiple of this many units, or keep the size they have if that is smaller.
     """
+    multiple = checked.count("multiple", multiple)
     stacked = n_trials(machine) is not None
     machines = unstack(machine) if stacked else [machine]
     alive = [living_units(one.masks) for one in machines]

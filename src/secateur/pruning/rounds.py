@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array
 
 from secateur.model import checked
 from secateur.model.arrays import AnyArray, Keys
@@ -18,7 +18,7 @@ from secateur.model.machine import Machine
 from secateur.model.moments import Moments
 from secateur.model.randomness import child_key
 from secateur.model.trials import each_trial, keys_for, n_trials
-from secateur.pruning.averages import How, sources_for
+from secateur.pruning.averages import How, sources_for, verdict_on
 from secateur.pruning.prune import Fraction, Step, pruning_step
 from secateur.pruning.removal import Masks, RemovalCount, Zeros, shrink
 from secateur.pruning.rules import Criterion, Rule, rule_of
@@ -59,7 +59,7 @@ class Round:
 
 def prune_and_retrain(
     machine: Machine,
-    visible: Float[AnyArray, "*trials rows visible"] | None,
+    visible: Any,
     criterion: Criterion,
     *,
     n_rounds: int,
@@ -111,8 +111,9 @@ def prune_and_retrain(
     """
     if (visible is None) != (retraining is None):
         raise ValueError("retraining needs visible and retraining, got one; give both, or neither to only prune")
-    keys = keys_for(machine, checked.key(key, n_trials(machine)))
+    keys = keys_for(checked.model(machine, hidden=True), checked.key(key, n_trials(machine)))
     rule, fractions = rule_of(criterion), checked.fraction(fraction, len(machine.weights))
+    visible, n_rounds = _checked_rows(machine, visible), checked.count("n_rounds", n_rounds, 0)
     for number in range(first_round, n_rounds + 1):
         round_keys = child_key(keys, "round", number)
         before = machine
@@ -135,7 +136,7 @@ class Removal(NamedTuple):
 
 def remove(
     machine: Machine,
-    visible: Float[AnyArray, "*trials rows visible"] | None,
+    visible: Any,
     criterion: Criterion,
     fraction: Fraction,
     key: Keys,
@@ -147,9 +148,18 @@ def remove(
 
     This is what schedules of one's own are made of. Parameters as of :func:`prune_and_retrain`.
     """
-    keys = keys_for(machine, checked.key(key, n_trials(machine)))
-    fractions = checked.fraction(fraction, len(machine.weights))
-    return _removed(machine, visible, rule_of(criterion), fractions, keys, importance, zeros)
+    keys = keys_for(checked.model(machine, hidden=True), checked.key(key, n_trials(machine)))
+    fractions, rule = checked.fraction(fraction, len(machine.weights)), rule_of(criterion)
+    found = _removed(machine, _checked_rows(machine, visible), rule, fractions, keys, importance, zeros)
+    for one, source in zip(each_trial(machine, machine), found.sources, strict=True):
+        verdict_on(one, source).warn(f"the importance by {rule.name}")
+    return found
+
+
+def _checked_rows(machine: Machine, visible: Any) -> Array | None:
+    if visible is None:
+        return None
+    return checked.rows(visible, machine.layer_sizes[0], n_trials=n_trials(machine), probabilities=True)
 
 
 def _removed(

@@ -66,7 +66,8 @@ class TraceSums(eqx.Module):
     def empty(cls, first_values: Float[Array, "chains quantities"], n_draws: int) -> TraceSums:
         """No draws yet; ``first_values`` set the reference point and the numbers of chains and quantities."""
         n_chains, n_quantities = first_values.shape
-        n_batches = min(n_draws, 2 * max(2, math.ceil(N_BATCHES / (2 * n_chains))))
+        # An even number, so that there are two halves.
+        n_batches = min(max(1, n_draws - n_draws % 2), 2 * max(2, math.ceil(N_BATCHES / (2 * n_chains))))
         return cls(
             jnp.zeros((n_chains, n_batches, n_quantities), first_values.dtype),
             jnp.zeros((n_chains, n_quantities), first_values.dtype),
@@ -129,7 +130,7 @@ class MixingDiagnostics(eqx.Module):
     sampler
         Name of the sampler.
     apart
-        Whether chains have distributions of their own, because each holds the state of some units.
+        Whether chains have distributions of their own, because they hold different units or different states of them.
     swaps
         Of tempering: acceptance rate of each swap between neighbouring temperatures, and round trips per replica.
     energies
@@ -144,7 +145,7 @@ class MixingDiagnostics(eqx.Module):
     n_draws: int = eqx.field(static=True)
     n_sweeps: int = eqx.field(static=True)
     sampler: str = eqx.field(static=True, default="gibbs")
-    apart: bool = eqx.field(static=True, default=False)
+    apart: Array | None = None
     swaps: Swaps | None = None
     energies: Float[AnyArray, "*trials draws chains"] | None = None
     dependence: Float[AnyArray, "*trials"] | None = None
@@ -230,8 +231,9 @@ class MixingDiagnostics(eqx.Module):
     def _worst_r_hat(self) -> tuple[float, str]:
         if self.sums is None or self.n_draws < 4:
             return math.nan, ""
-        found = split_r_hats(self.sums, apart=self.apart)
-        if self.energies is not None and not self.apart:
+        apart = self.apart is not None and bool(self.apart)
+        found = split_r_hats(self.sums, apart=apart)
+        if self.energies is not None and not apart:
             found[0] = max(found[0], split_r_hat(np.asarray(self.energies).T))
         worst = int(np.argmax(found))
         return float(found[worst]), quantity_name(worst, self.layer_sizes)
@@ -305,9 +307,7 @@ def sample_sizes(sums: TraceSums) -> Float[np.ndarray, " quantities"]:
     over split chains), so it contains what is between chains as well as what is within.
     """
     first, second = _halves(sums)
-    n = min(half[1].size for half in (first, second))
-    # Of an odd number of batches the middle one is left out.
-    means = np.concatenate([first[0][:, :n] / first[1][:n, None], second[0][:, -n:] / second[1][-n:, None]])
+    means = np.concatenate([values / counts[:, None] for values, counts in (first, second)])
     variance_of_means, time = autocorrelation_times(means)
     lengths = sums.batch_lengths
     total = sums.n_draws * len(first[0])
@@ -326,8 +326,7 @@ def _halves(sums: TraceSums) -> list[tuple[np.ndarray, np.ndarray]]:
     """Sums of the batches in the first and second half of every chain, float64, with the draws in each batch."""
     values, lengths = np.asarray(sums.sums, np.float64), sums.batch_lengths
     half = lengths.size // 2
-    start = 0 if lengths.size == 1 else lengths.size - half
-    return [(values[:, :half], lengths[:half]), (values[:, start:], lengths[start:])]
+    return [(values[:, :half], lengths[:half]), (values[:, half:], lengths[half:])]
 
 
 def autocorrelation_times(

@@ -17,10 +17,11 @@ from secateur.model.arrays import AnyArray
 from secateur.model.machine import States
 from secateur.model.moments import Moments
 from secateur.model.trust import Verdict
+from secateur.sampling.clamps import checked_clamp
 from secateur.sampling.diagnostics import R_HAT_LIMIT, MixingDiagnostics
 from secateur.sampling.gibbs_sampler import Gibbs
 from secateur.sampling.runner import Nothing, run, streamed_moments
-from secateur.sampling.sampler import Sampler, sampler_named
+from secateur.sampling.sampler import Sampler, sampler_named, sweeps_per_step
 from secateur.sampling.starts import start_states
 from secateur.sampling.sweep import Clamp, Model, sweep
 
@@ -106,8 +107,10 @@ def gibbs(
     TypeError
         If the key is no random key.
     """
-    states, key = checked.states(states, model.layer_sizes), checked.key(key)
+    sizes = checked.model(model, "model", single=True).layer_sizes
+    states, key = checked.states(states, sizes), checked.key(key)
     n_sweeps = checked.count("n_sweeps", n_sweeps, 0)
+    clamp = checked_clamp(clamp, sizes, states[0].shape[0])
     model, states = devices.on_all(mesh, model), devices.split_rows(mesh, "chains", states)
     return swept(model, states, key, n_sweeps, clamp)
 
@@ -243,7 +246,8 @@ def moments(
     NotToBeTrusted
         If the averages cannot be trusted.
     """
-    if sampler == AUTO and clamp is None and exact.can_be_summed(checked.model(model)):
+    key = checked.key(key)
+    if sampler == AUTO and clamp is None and exact.can_be_summed(checked.model(model, "model", single=True)):
         return exact.moments(model)
 
     def average(chosen: str | Sampler) -> Moments:
@@ -275,21 +279,22 @@ def _begin(
     key = checked.key(key)
     checked.count("n_draws", n_draws, least)
     checked.count("n_burn_in", n_burn_in, 0)
-    checked.model(model, "model")
+    checked.model(model, "model", single=True)
     chosen = sampler_named(sampler, checked.count("n_sweeps", n_sweeps, 1))
     if clamp is not None:
         if not isinstance(chosen, Gibbs):
             raise ValueError(f"clamp needs sampler='gibbs', got {sampler!r}; leave clamp or sampler out")
-        chosen = Gibbs(chosen.n_sweeps, clamp)
     key_start, key_draws = jax.random.split(key)
     if isinstance(start, str):
         number = checked.count("n_chains", N_CHAINS if n_chains is None else n_chains, least)
         states = start_states(model, key_start, number, start, visible)
     else:
         states = checked.states(start, model.layer_sizes)
-        if n_chains not in (None, states[0].shape[0]):
+        if n_chains is not None and checked.count("n_chains", n_chains) != states[0].shape[0]:
             raise ValueError(f"n_chains must be the {states[0].shape[0]} chains of start, got {n_chains}; leave it out")
         checked.count("n_chains", states[0].shape[0], least)
+    if clamp is not None:
+        chosen = Gibbs(sweeps_per_step(chosen), checked_clamp(clamp, model.layer_sizes, states[0].shape[0]))
     return devices.on_all(mesh, model), chosen, devices.split_rows(mesh, "chains", states), key_draws
 
 

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 from jaxtyping import PRNGKeyArray
 
+from secateur.model import checked
 from secateur.model.machine import States
 from secateur.sampling.sampler import register
 from secateur.sampling.starts import started
@@ -35,6 +36,10 @@ class Gibbs(eqx.Module):
     n_sweeps: int = eqx.field(static=True, default=1)
     clamp: Clamp | None = None
     name: ClassVar[str] = "gibbs"
+
+    def __check_init__(self) -> None:
+        checked.count("n_sweeps", self.n_sweeps)
+
     conditional_means: ClassVar[bool] = True
     """Whether the means of a step hold probabilities of the odd layers of a machine."""
 

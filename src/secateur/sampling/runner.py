@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from secateur.model.machine import States
 from secateur.model.moments import GroupSums, Moments
+from secateur.sampling.clamps import chains_differ
 from secateur.sampling.diagnostics import MixingDiagnostics, TraceSums, traced_values
 from secateur.sampling.sampler import Sampler, name_of, sweeps_per_step
 from secateur.sampling.sweep import Model
@@ -166,7 +167,7 @@ def run(
         n_draws,
         sweeps_per_step(sampler),
         name_of(sampler),
-        getattr(sampler, "clamp", None) is not None,
+        chains_differ(states, getattr(sampler, "clamp", None)),
         getattr(state, "swaps", None),
         energies,
     )

