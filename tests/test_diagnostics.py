@@ -71,6 +71,15 @@ def test_batches_keep_what_the_draws_tell(rho, n_chains, n_draws, offset):
     )
 
 
+@pytest.mark.parametrize("n_draws", [6, 7, 20, 21, 101])
+def test_an_odd_number_of_draws_hides_nothing(n_draws):
+    """Chains that drift from a far start: R-hat is that of the halves, whether there is a middle draw or not."""
+    draws = _autoregressive(0.5, 8, n_draws) + 30 * np.exp(-np.arange(n_draws) / n_draws)[None, :]
+    expected = array_stats.rhat(draws, chain_axis=0, draw_axis=1, method="split")
+    assert split_r_hats(_streamed(draws))[0] == pytest.approx(expected, rel=0.3)
+    assert split_r_hats(_streamed(draws))[0] > 1.3
+
+
 def test_four_stuck_chains_tell_four_things():
     stuck = np.arange(4.0)[:, None] + 0.01 * _autoregressive(0.0, 4, 1000)
     assert sample_sizes(_streamed(stuck))[0] < 6

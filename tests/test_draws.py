@@ -14,6 +14,7 @@ from brute_force import BruteForce
 from pairwise_brute_force import PairwiseBruteForce, small_model
 from secateur import fisher, sampling
 from secateur.model.moments import FEW, Statistics
+from secateur.model.trials import stack
 from secateur.model.trust import NotToBeTrusted
 from secateur.sampling import Gibbs, GibbsState, info_of
 from secateur.sampling.sampler import _FACTORIES
@@ -205,3 +206,39 @@ def test_covariances_are_summed_while_chains_run(rbm, fault):
     with judged(fault):
         # At least 10,000 effective draws; a covariance of 0/1 units has at most a quarter of 1 / sqrt of that as error.
         assert_within_errors(found.collected.covariance, np.full_like(truth, 0.25 / np.sqrt(10_000)), truth)
+
+
+def test_chains_that_hold_the_same_states_are_compared(unchecked):
+    """A unit without synapses, held alike in all chains, changes nothing: the two modes must still be seen."""
+    machine = equal_modes_machine()
+    weights, biases = np.vstack([machine.weights[0], np.zeros(6)]), np.append(machine.biases[0], 0.0)
+    wider = sc.Machine([weights], [biases, machine.biases[1]])
+    start = sampling.start_states(wider, KEY, 64)
+    start = (start[0].at[:, -1].set(1), start[1])
+    clamp = ([0] * 8 + [1], None)
+    with pytest.warns(NotToBeTrusted, match="split R-hat"):
+        sampling.moments(wider, KEY, n_draws=100, start=start, clamp=clamp)
+
+
+def test_bad_clamps_are_refused(rbm, unchecked):
+    start = sampling.random_states(rbm, KEY, 10)
+    for clamp, message in (
+        ((None,), "clamp must be a tuple with one entry for each of the 2 layers: .* got 1 entries; write None for"),
+        (np.ones(5, bool), "clamp must be a tuple with one entry for each of the 2 layers: .* got a ndarray"),
+        (([True], None), r"clamp\[0\] must have the shape \(5,\) or \(10, 5\), got \(1,\)"),
+        (([0.3, 0, 0, 0, 0], None), r"clamp\[0\] must hold 0 and 1 only, got 0.3"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            sampling.gibbs(rbm, start, KEY, 1, clamp)
+
+
+def test_stacked_machines_are_named(rbm, unchecked):
+    both = stack([rbm, rbm])
+    for call in (
+        lambda: sampling.sample(both, KEY, n_draws=4),
+        lambda: fisher.variance(both, "exact"),
+        lambda: sc.pruning.prune(both, "random", 0.5, key=KEY),
+        lambda: sc.likelihood.log_partition(both),
+    ):
+        with pytest.raises(ValueError, match="must be a single one, got 2 stacked ones; take them apart with"):
+            call()

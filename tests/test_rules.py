@@ -359,7 +359,7 @@ def test_synapses_that_go_with_dead_units_are_told():
 
 def test_importance_from_draws_that_are_not_to_be_trusted_is_told(rbm, monkeypatch):
     module = sys.modules["secateur.pruning.prune"]  # as an attribute it is the function of the same name
-    monkeypatch.setattr(module, "verdict_on", lambda _: Verdict(("the chains disagree; draw more",)))
+    monkeypatch.setattr(module, "verdict_on", lambda *_: Verdict(("the chains disagree; draw more",)))
     with pytest.warns(NotToBeTrusted) as warned:
         prune(rbm, "variance-fi", 0.5, key=KEY)
     assert [str(warning.message) for warning in warned] == [

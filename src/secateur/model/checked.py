@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -249,10 +250,10 @@ def model(value: Any, what: str = "machine", *, single: bool = False, hidden: bo
         refuse(TypeError, what, "a machine", value, "look whether two arguments are swapped")
     if hidden and not hasattr(value, "weights"):
         refuse(TypeError, what, "a machine with hidden layers", value, "fit that to data with training.fit_pairwise")
-    bias = getattr(value, "bias_terms")[0]  # noqa: B009
-    if single and bias.ndim > 1:
+    first = jax.tree.leaves(value.biases)[0]
+    if single and first.ndim > 1:
         raise ValueError(
-            f"{what} must be a single one, got {bias.shape[0]} stacked ones; take them apart with "
+            f"{what} must be a single one, got {first.shape[0]} stacked ones; take them apart with "
             "secateur.model.trials.unstack"
         )
     return value
@@ -286,7 +287,8 @@ def _numbers(values: Any, what: str, wanted: str) -> np.ndarray:
     except (ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
-            f"{what} must be {wanted}, got {described(values)} that is no array ({reason}); give equally long rows"
+            f"{what} must be {wanted}, got {described(values)} that is no array ({reason}); give rows of equal "
+            "length"
         ) from error
     if array.dtype.kind in "biuf":
         return array
@@ -296,10 +298,9 @@ def _numbers(values: Any, what: str, wanted: str) -> np.ndarray:
     return refuse(TypeError, what, wanted, values, remedy_for_type(values, what, general))
 
 
-@jax.jit
+@partial(jax.jit, static_argnames="probabilities")
 def _all_allowed(values: Float[Array, "*shape"], probabilities: bool) -> Array:
-    between = probabilities & (values > 0) & (values < 1)
-    return ((values == 0) | (values == 1) | between).all()
+    return (((values >= 0) & (values <= 1)) if probabilities else ((values == 0) | (values == 1))).all()
 
 
 def _check_axes(table: np.ndarray | Array, n_units: int | None, n_trials: int | None, what: str) -> None:

@@ -164,7 +164,7 @@ class Machine(eqx.Module):
         return sum(self.layer_sizes)
 
     @property
-    def bias_terms(self) -> tuple[Float[Array, " _units"], ...]:
+    def bias_terms(self) -> tuple[Float[Array, "*trials _units"], ...]:
         """Biases of every layer; what machines and pairwise models both have."""
         return self.biases
 
