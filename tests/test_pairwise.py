@@ -20,6 +20,7 @@ from secateur.fisher.pairwise_matrix import PairwiseLayout
 from secateur.likelihood import log_partition, log_probability
 from secateur.model import exact as exact_answers
 from secateur.model.pairwise import PairwiseModel
+from secateur.model.randomness import uniforms
 from secateur.training import fit_independent, fit_pairwise
 from secateur.training import pairwise as fitting
 from statistical import GROUPED, assert_within_errors, judged
@@ -88,11 +89,11 @@ def test_a_sweep_draws_every_unit_once_given_all_others(model):
     """One sweep as a plain loop over units, with the same random numbers."""
     start = sampling.random_states(model, KEY, 7)
     key = jax.random.split(jax.random.key(2), 1)[0]
-    uniforms = np.asarray(jax.random.uniform(key, (model.n_units, 7)))
+    numbers = np.asarray(uniforms(key, (model.n_units, 7)))
     states = np.asarray(start[0]).copy()
     for unit in range(model.n_units):
         total = float(model.biases[unit]) + states @ np.asarray(model.couplings[:, unit])
-        states[:, unit] = uniforms[unit] < 1 / (1 + np.exp(-total))
+        states[:, unit] = numbers[unit] < 1 / (1 + np.exp(-total))
     np.testing.assert_array_equal(sampling.gibbs(model, start, jax.random.key(2), 1)[0], states)
 
 
