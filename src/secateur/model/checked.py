@@ -287,8 +287,7 @@ def _numbers(values: Any, what: str, wanted: str) -> np.ndarray:
     except (ValueError, TypeError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(
-            f"{what} must be {wanted}, got {described(values)} that is no array ({reason}); give rows of equal "
-            "length"
+            f"{what} must be {wanted}, got {described(values)} that is no array ({reason}); give rows of equal length"
         ) from error
     if array.dtype.kind in "biuf":
         return array
