@@ -222,12 +222,13 @@ def test_chains_that_hold_the_same_states_are_compared(unchecked):
 
 def test_bad_clamps_are_refused(rbm, unchecked):
     start = sampling.random_states(rbm, KEY, 10)
-    for clamp, message in (
+    cases: tuple[tuple[Any, str], ...] = (
         ((None,), "clamp must be a tuple with one entry for each of the 2 layers: .* got 1 entries; write None for"),
         (np.ones(5, bool), "clamp must be a tuple with one entry for each of the 2 layers: .* got a ndarray"),
         (([True], None), r"clamp\[0\] must have the shape \(5,\) or \(10, 5\), got \(1,\)"),
         (([0.3, 0, 0, 0, 0], None), r"clamp\[0\] must hold 0 and 1 only, got 0.3"),
-    ):
+    )
+    for clamp, message in cases:
         with pytest.raises(ValueError, match=message):
             sampling.gibbs(rbm, start, KEY, 1, clamp)
 
