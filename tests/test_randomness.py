@@ -95,6 +95,6 @@ def test_probabilities_are_honoured(probability):
 
 
 def test_certain_units_are_certain():
-    sure = jnp.broadcast_to(jnp.asarray([0.0, 1.0]), (100_000, 2))
+    sure = jnp.broadcast_to(jnp.asarray([0.0, 1.0], jnp.float32), (100_000, 2))
     drawn = np.asarray(units.sample(sure, jax.random.key(0)))
     assert not drawn[:, 0].any() and drawn[:, 1].all()

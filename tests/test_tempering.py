@@ -124,7 +124,7 @@ def test_a_round_trip_is_from_the_cold_end_to_the_hot_one_and_back():
     """One chain of three replicas whose swaps are always accepted: each replica walks up and down the ladder."""
     machine = sc.Machine.random((3, 2), jax.random.key(0), weight_scale=0.0)
     state = Tempering(n_temperatures=3).init(machine, jax.random.key(0), 1)
-    flat = eqx.tree_at(lambda s: s.log_ratio, state.without_counts(), jnp.zeros((3, 1)))
+    flat = eqx.tree_at(lambda s: s.log_ratio, state.without_counts(), jnp.zeros((3, 1), jnp.float32))
     level = jnp.arange(3, dtype=jnp.int32)[:, None]
     flat = eqx.tree_at(lambda s: (s.level, s.heading), flat, (level, (level == 2).astype(jnp.int32)))
     steps = jax.random.split(jax.random.key(1), 60)
