@@ -55,7 +55,7 @@ COMMON: dict[str, Variable] = {
         (*_ROUND, "unit"), "nat2", "mean variance Fisher information of a first-hidden-layer unit's synapses"
     ),
     "effective_sample_size": Variable(_ROUND, "1", "effective number of model states behind unit_information"),
-    "split_r_hat": Variable(_ROUND, "1", "split R-hat of the energy of the chains behind unit_information"),
+    "split_r_hat": Variable(_ROUND, "1", "split R-hat, of what mixes worst, of the chains behind unit_information"),
 }
 """Variables of every study. Round 0 is the trained machine before any pruning, equal at both stages."""
 
