@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -49,7 +50,7 @@ def test_encoding_in_chunks_is_inference_of_all_rows(dbm, monkeypatch, n_rows):
 
 
 def test_quality_counts_each_class_once_and_diversity_is_an_entropy():
-    classifier = Classifier(jax.numpy.asarray([[4.0, 0.0], [0.0, 2.0]]), jax.numpy.zeros(2))
+    classifier = Classifier(jnp.asarray([[4.0, 0.0], [0.0, 2.0]], jnp.float32), jnp.zeros(2, jnp.float32))
     samples = np.asarray([[1, 0], [1, 0], [1, 0], [0, 1]], np.float32)
     found = evaluation.sample_scores(classifier, samples)
     winning = 1 / (1 + np.exp(-np.array([4.0, 2.0])))

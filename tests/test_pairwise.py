@@ -219,7 +219,7 @@ def test_pseudo_likelihood_and_its_gradient(words, model):
     automatic = jax.grad(lambda a, k: fitting._negative_pseudo_likelihood(a, k, z, scale)[0], (0, 1))(slopes, couplings)
     np.testing.assert_allclose(gradients[0], automatic[0], atol=1e-5)
     # Each coupling stands in both triangles: its derivative is the sum of both entries'.
-    off = 1 - np.eye(6)
+    off = 1 - np.eye(6, dtype=np.float32)
     np.testing.assert_allclose(gradients[1] * off, (automatic[1] + automatic[1].T) * off, atol=1e-5)
 
 

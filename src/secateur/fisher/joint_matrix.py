@@ -46,7 +46,7 @@ class JointFisherMatrix(FisherMatrix):
             return super().eigenvalue_errors(vectors)
         errors = []
         for index in range(len(vectors.biases[0])):
-            direction = jax.tree.map(lambda a, i=index: jnp.asarray(a[i]), vectors)
+            direction = jax.tree.map(lambda a, i=index: jnp.asarray(a[i], self._dtype), vectors)
             rows = np.asarray(total_covariance.variance_along(self._given, self._mean, direction))
             drawn = rows[np.asarray(self._given.probabilities).reshape(-1) > 0]
             groups = np.array_split(drawn, N_GROUPS)
