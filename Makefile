@@ -18,11 +18,11 @@ demo: $(STAMP)
 	$(VENV)/bin/secateur run digits --size quick --out demo --overwrite
 
 test: $(STAMP)
-	$(VENV)/bin/python -m pytest -n auto --dist loadfile
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # The same suite as for a user who has switched 64-bit JAX on.
 test-64-bit: $(STAMP)
-	JAX_ENABLE_X64=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile
+	JAX_ENABLE_X64=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # Coverage of every stated error over 200 repeats; prints the rows of the table in docs/trust.md.
 calibration: $(STAMP)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import jax
@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from conftest import LAYER_SIZES
 from secateur import sampling
 from secateur.model.machine import Machine
 from secateur.model.moments import N_GROUPS, Moments
@@ -69,6 +70,16 @@ FAULTS: dict[str, Callable[[Machine], Machine]] = {
 
 with_twins = pytest.mark.parametrize("fault", FAULTS)
 """Runs a statistical test on right code and on its twins with a planted fault."""
+
+
+def every_machine_and_twins(faults: Iterable[str] = FAULTS) -> pytest.MarkDecorator:
+    """Runs a statistical test with right code on every small machine, and its twins on one of two hidden layers."""
+    right = [((name, masked), "right") for name in LAYER_SIZES for masked in (False, True)]
+    twins = [(("dbm-2-hidden", True), fault) for fault in faults if fault != "right"]
+    cases = [
+        pytest.param(*case, id=f"{case[0][0]}-{'masked' if case[0][1] else 'full'}-{case[1]}") for case in right + twins
+    ]
+    return pytest.mark.parametrize(("machine", "fault"), cases, indirect=["machine"])
 
 
 @contextmanager

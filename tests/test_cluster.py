@@ -22,7 +22,17 @@ from secateur.studies import StudyFolder, load_config
 from secateur.studies.cluster import connect
 from study_settings import TINY
 
-SETTINGS = TINY | {"trials_at_once": 1, "rounds": 3}
+SETTINGS = (
+    TINY
+    | {"trials_at_once": 1, "rounds": 3, "model.hidden": [64]}
+    | {
+        "pruning.fraction": 0.3,
+        "pretraining.learning_rate": 0.1,
+        "training.learning_rate": 0.02,
+        "retraining.learning_rate": 0.003,
+    }
+)
+"""One hidden layer: three workers start one after another, and each traces every program for itself."""
 
 
 @pytest.fixture(scope="module")

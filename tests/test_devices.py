@@ -11,6 +11,7 @@ def test_eight_devices_give_the_numbers_of_one(pytestconfig):
     simulated = {
         "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count=8",
         "JAX_COMPILATION_CACHE_DIR": str(pytestconfig.cache.mkdir("jax")),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
     done = subprocess.run([sys.executable, script], env=os.environ | simulated, capture_output=True, text=True)
     assert done.stdout == "equal\n", done.stderr

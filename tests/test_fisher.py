@@ -16,7 +16,7 @@ from secateur.model.machine import Machine
 from secateur.model.moments import Moments, Statistics
 from secateur.sampling.diagnostics import MixingDiagnostics
 from secateur.sampling.stored import moments_of
-from statistical import FAULTS, GROUPED, assert_within_errors, judged, sampled_moments, with_twins
+from statistical import FAULTS, GROUPED, assert_within_errors, every_machine_and_twins, judged, sampled_moments
 
 
 def _plain_coincidence(weight: float, rate_pre: float, rate_post: float) -> float:
@@ -100,7 +100,7 @@ def test_silent_and_saturated_units_carry_no_heuristic_information():
     assert errors[1, 2] > at_most * (1 - at_most)
 
 
-@with_twins
+@every_machine_and_twins()
 @pytest.mark.parametrize("rule", [fisher.variance, fisher.heuristic])
 def test_sampled_information_lies_within_its_errors(machine, rule, fault):
     found = rule(machine, sampled_moments(FAULTS[fault](machine)))

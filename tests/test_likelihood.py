@@ -25,7 +25,7 @@ from secateur.model.machine import Machine
 from secateur.model.pairwise import PairwiseModel
 from secateur.model.trials import stack
 from secateur.model.trust import NotToBeTrusted, Verdict
-from statistical import FAULTS, assert_within_errors, judged, with_twins
+from statistical import FAULTS, assert_within_errors, every_machine_and_twins, judged, with_twins
 
 N_CHAINS = 256
 
@@ -80,7 +80,7 @@ def _assert_covers(found: LogPartition, truth: float) -> None:
     assert_within_errors(found.estimate, found.standard_error, truth, found.effective_sample_size - 1)
 
 
-@pytest.mark.parametrize("fault", ["right", "wrong temperature", "wrong sign"])
+@every_machine_and_twins(("wrong temperature", "wrong sign"))
 def test_annealed_estimate_lies_within_its_error(machine, fault):
     found = _annealed(FAULTS[fault](machine), n_temperatures=300)
     with judged(fault):

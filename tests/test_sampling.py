@@ -24,9 +24,9 @@ from statistical import (
     GROUPED,
     N_TESTS,
     assert_within_errors,
+    every_machine_and_twins,
     judged,
     sampled_moments,
-    with_twins,
 )
 
 
@@ -35,7 +35,7 @@ def _exact(machine: Machine) -> Statistics:
     return Statistics(tuple(rates), tuple(coincidences))
 
 
-@with_twins
+@every_machine_and_twins()
 def test_sampled_moments_lie_within_their_errors(machine, fault):
     found = sampled_moments(FAULTS[fault](machine))
     with judged(fault):

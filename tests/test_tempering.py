@@ -19,7 +19,7 @@ from secateur.model.moments import Statistics
 from secateur.model.trust import NotToBeTrusted
 from secateur.sampling import Tempering
 from secateur.sampling.tempering import _spaced, _swap
-from statistical import FAULTS, GROUPED, assert_within_errors, judged, with_twins
+from statistical import FAULTS, GROUPED, assert_within_errors, every_machine_and_twins, judged
 from two_modes import BURST_LOG_Z, BURST_RATE, burst_machine, equal_modes_machine, exact_burst, two_cluster_rows
 
 swap = jax.jit(_swap)
@@ -39,7 +39,7 @@ def test_the_burst_machine_is_what_it_is_said_to_be():
     assert rate == pytest.approx(BURST_RATE, abs=5e-4) and log_z == pytest.approx(BURST_LOG_Z, abs=5e-4)
 
 
-@with_twins
+@every_machine_and_twins()
 def test_tempered_moments_lie_within_their_errors(machine, fault):
     """Every depth, with and without masks; 16 groups of chains."""
     rates, coincidences = BruteForce(machine).statistics()
