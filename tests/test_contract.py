@@ -66,7 +66,7 @@ ESTIMATES: dict[str, Case] = {
 CRITERIA: dict[str, Case] = {
     name: lambda m, k, name=name: importance(m, moments_of(m, STATES), name, k)  # type: ignore[misc]
     for name, rule in RULES.items()
-    if rule.ranks == "synapses" and "states" not in rule.needs
+    if rule.ranks == "synapses" and not {"states", "rows"} & set(rule.needs)
 }
 
 PURE = SAMPLERS | ESTIMATES | CRITERIA
@@ -189,7 +189,7 @@ def test_pruning_by_every_criterion(criterion, tmp_path):
     """Deterministic given the key; the machine given stays; the pruned one comes back from its file."""
     machine = _machines(criterion)[0]
     before = jax.tree.map(np.array, machine)
-    pruned, again = (prune(machine, criterion, 0.3, key=KEYS[0], source=STATES) for _ in range(2))
+    pruned, again = (prune(machine, criterion, 0.3, key=KEYS[0], source=STATES, visible=ROWS) for _ in range(2))
     _assert_same(pruned, again)
     _assert_same(machine, before)
     assert pruned.n_synapses < machine.n_synapses

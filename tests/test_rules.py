@@ -61,12 +61,17 @@ def test_what_the_built_in_rules_declare():
         "random": ("synapses", set()),
         "anti-fi": ("synapses", {"coincidences"}),
         "fi-times-weight-squared": ("synapses", {"coincidences"}),
+        "decimation-kl": ("synapses", {"coincidences"}),
+        "likelihood-loss": ("synapses", {"coincidences", "rows"}),
         "eigenvector-fi": ("synapses", {"states"}),
         "random-units": ("units", set()),
         "weakest-units": ("units", set()),
         "least-fi-units": ("units", {"coincidences"}),
+        "unit-kl": ("units", {"rates", "rows"}),
+        "unit-information": ("units", {"rows"}),
     }
-    assert [name for name in RULES if pruning.ranks_units(name)] == ["random-units", "weakest-units", "least-fi-units"]
+    of_units = [name for name in RULES if pruning.ranks_units(name)]
+    assert of_units == ["random-units", "weakest-units", "least-fi-units", "unit-kl", "unit-information"]
     assert not pruning.ranks_units("unknown")
 
 
@@ -106,7 +111,9 @@ def test_a_rule_that_needs_no_averages_gets_none(name):
 
 
 @pytest.mark.usefixtures("no_averages")
-@pytest.mark.parametrize("name", [name for name in RULES if name not in (*NEEDLESS, "eigenvector-fi")])
+@pytest.mark.parametrize(
+    "name", [name for name in RULES if name not in (*NEEDLESS, "eigenvector-fi", "unit-information")]
+)
 def test_twin_a_rule_that_needs_averages_asks_for_them(name):
     with pytest.raises(AssertionError, match="averages were taken"):
         prune(small_machine("rbm", masked=False), name, 0.5, key=KEY)
@@ -228,12 +235,13 @@ def test_a_rule_can_be_registered_under_another_name(rbm):
         ({"ranks": "layers"}, "ranks of rule 'mine' must be 'synapses' or 'units', got 'layers'"),
         (
             {"needs": ("rate",)},
-            "needs of rule 'mine' must be among 'rates', 'coincidences', 'states', got 'rate'; did you mean 'rates'?",
+            "needs of rule 'mine' must be among 'rates', 'coincidences', 'states', 'rows', got 'rate'; did you mean "
+            "'rates'?",
         ),
         (
             {"needs": "weights"},
-            "needs of rule 'mine' must be among 'rates', 'coincidences', 'states', got 'weights'; weights are given "
-            "without being asked for",
+            "needs of rule 'mine' must be among 'rates', 'coincidences', 'states', 'rows', got 'weights'; weights are "
+            "given without being asked for",
         ),
     ],
 )
@@ -280,9 +288,10 @@ def test_a_compiled_function_is_a_rule(rbm):
 
 @pytest.mark.parametrize("name", RULES)
 def test_rules_choose_the_same_where_64_bit_jax_is_switched_on(dbm, name):
-    expected = prune(dbm, name, 0.5, key=KEY).masks
+    rows = np.random.default_rng(0).integers(0, 2, (6, 4))
+    expected = prune(dbm, name, 0.5, key=KEY, visible=rows).masks
     with jax.enable_x64(True):
-        found = prune(dbm, name, 0.5, key=KEY).masks
+        found = prune(dbm, name, 0.5, key=KEY, visible=rows).masks
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_array_equal(one, other)
 

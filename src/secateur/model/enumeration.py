@@ -111,7 +111,7 @@ def posterior_statistics(machine: Machine, visible: ArrayLike) -> Statistics:
     check_size(machine.layer_sizes[1:], "moments given visible states")
     with jax.enable_x64(True):
         rows = jnp.asarray(host_rows.astype(np.float64))
-        per_row = map_rows(_posterior_statistics, double(machine.parameters), rows)
+        per_row = map_rows(posterior_of, double(machine.parameters), rows)
         return jax.tree.map(np.asarray, per_row)
 
 
@@ -217,7 +217,8 @@ def log_weight_of(parameters: Parameters, row: Float[Array, " visible"]) -> Floa
     return visible_term + log_partition_of(hidden)
 
 
-def _posterior_statistics(parameters: Parameters, row: Float[Array, " visible"]) -> Statistics:
+def posterior_of(parameters: Parameters, row: Float[Array, " visible"]) -> Statistics:
+    """Means of the sufficient statistics given one row as a pure function, in the parameters' precision."""
     hidden = _clamp_visible(parameters, row)
     if hidden.weights:
         posterior = _moments(hidden)

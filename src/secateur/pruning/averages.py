@@ -70,7 +70,7 @@ def sources_for(
 ) -> list[Any]:
     """Where a rule's averages come from, one :data:`secateur.fisher.Source` for every trial (one for a single machine).
 
-    ``None`` for a rule that needs none.
+    ``None`` for a rule that needs none, or rows of the data alone.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ def sources_for(
     visible
         Rows of the data, needed where chains start at data.
     """
-    if not rule.needs:
+    if not set(rule.needs) - {"rows"}:
         return [None for _ in each_trial(machine, machine)]
     if how is None:
         how = "exact" if enumeration.can_be_enumerated(machine.layer_sizes) else ImportanceSampling()

@@ -12,10 +12,14 @@ BUILT_IN = (
     synapse_rules.random,
     synapse_rules.anti_fi,
     synapse_rules.fi_times_weight_squared,
+    synapse_rules.decimation_kl,
+    synapse_rules.likelihood_loss,
     synapse_rules.eigenvector_fi,
     unit_rules.random_units,
     unit_rules.weakest_units,
     unit_rules.least_fi_units,
+    unit_rules.unit_kl,
+    unit_rules.unit_information,
 )
 
 RULES.update({rule.name: rule for rule in BUILT_IN})

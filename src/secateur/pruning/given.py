@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, PRNGKeyArray
 
+from secateur.likelihood.removal_loss import RowAverages, row_averages
 from secateur.model.arrays import AnyArray
 from secateur.model.machine import Machine, States
 from secateur.model.moments import Moments
@@ -94,21 +95,36 @@ class Units(NamedTuple):
 
 
 class WholeMachine(NamedTuple):
-    """What a rule is given that needs whole states of the model.
+    """What a rule is given that needs whole states of the model, or rows of the data.
 
     Attributes
     ----------
     machine
         The machine.
     source
-        States drawn from it, or ``"exact"``.
+        States drawn from it, or ``"exact"``; for a rule that needs no states but other averages, their moments.
     key
         Random key; different for every round and trial.
+    rows
+        Rows of the data ``(rows, visible)``, 0/1; ``None`` for a rule that does not ask for them.
     """
 
     machine: Machine
-    source: Literal["exact"] | States
+    source: Literal["exact"] | States | Moments | None
     key: PRNGKeyArray
+    rows: Float[AnyArray, "rows visible"] | None = None
+
+
+def moments_of_whole(whole: WholeMachine) -> Moments:
+    """The averages over the model that a rule was given which looks at rows of the data as well."""
+    assert isinstance(whole.source, Moments)
+    return whole.source
+
+
+def row_averages_of(whole: WholeMachine) -> RowAverages:
+    """Averages over the rows of data, in float64 beside exact averages over the model."""
+    assert whole.rows is not None
+    return row_averages(whole.machine, whole.rows, double=moments_of_whole(whole).is_exact)
 
 
 def synapses_of(machine: Machine, rule: Rule, moments: Moments | None, key: PRNGKeyArray) -> list[Synapses]:

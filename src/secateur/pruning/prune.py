@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import NamedTuple, SupportsFloat
+from typing import Any, NamedTuple, SupportsFloat
 
 import jax
 import numpy as np
@@ -46,6 +46,7 @@ def prune(
     key: PRNGKeyArray,
     source: Source | None = None,
     zeros: Zeros = "fraction",
+    visible: Any = None,
 ) -> Machine:
     """Remove the least important synapses and the units they leave dead.
 
@@ -65,6 +66,9 @@ def prune(
     zeros
         Where more synapses than the fraction have importance zero: ``"fraction"`` removes as many as asked for, chosen
         at random from them, ``"all"`` removes all of them.
+
+    visible
+        Rows of the data ``(rows, n_0)``, 0/1, for rules that look at them.
 
     Returns
     -------
@@ -89,7 +93,7 @@ def prune(
     rule = rule_of(criterion)
     fractions = checked.fraction(fraction, len(machine.weights))
     source = _source_for(machine, rule, source, key)
-    step = pruning_step(machine, source, rule, fractions, key, zeros)
+    step = pruning_step(machine, source, rule, fractions, key, zeros, visible)
     if rule.needs:
         verdict_on(machine, source).warn(f"the importance by {rule.name}")
     _warn_of_more(step.counts, [int(np.asarray(m).sum()) for m in machine.masks])
@@ -103,28 +107,36 @@ def pruned_masks(
     fraction: Fraction,
     key: PRNGKeyArray,
     zeros: Zeros = "fraction",
+    visible: Any = None,
 ) -> Masks:
     """Masks of the synapses that stay after one pruning step, dead units included; parameters of :func:`prune`."""
     machine, key = checked.model(machine, single=True, hidden=True), checked.key(key)
     rule = rule_of(criterion)
     fractions = checked.fraction(fraction, len(machine.weights))
-    return pruning_step(machine, _source_for(machine, rule, source, key), rule, fractions, key, zeros).masks
+    source = _source_for(machine, rule, source, key)
+    return pruning_step(machine, source, rule, fractions, key, zeros, visible).masks
 
 
 def pruning_step(
-    machine: Machine, source: Source | None, rule: Rule, fractions: Sequence[float], key: PRNGKeyArray, zeros: Zeros
+    machine: Machine,
+    source: Source | None,
+    rule: Rule,
+    fractions: Sequence[float],
+    key: PRNGKeyArray,
+    zeros: Zeros,
+    visible: Any = None,
 ) -> Step:
     """One step on a single machine, with the averages that the rule needs and one checked fraction per matrix."""
     if zeros not in ("all", "fraction"):
         raise ValueError(f"zeros must be 'all' or 'fraction', got {zeros!r}")
     key_rule, key_ties = jax.random.split(key)
-    importance = [np.asarray(score) for score in scores(machine, source, rule, key_rule)]
+    importance = [np.asarray(score) for score in scores(machine, source, rule, key_rule, visible)]
     masks = [np.asarray(m) for m in machine.masks]
     try:
         if rule.ranks == "units":
             kept, counts = remove_lowest_units(importance, masks, fractions, key_ties)
         else:
-            exact = not rule.needs or is_exact(source)
+            exact = is_exact(source)
             kept, counts = _remove_synapses(importance, masks, fractions, key_ties, zeros, exact)
     except ValueError as error:
         raise ValueError(f"criterion {rule.name!r}, {error}") from error

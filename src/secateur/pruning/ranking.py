@@ -11,16 +11,17 @@ from jaxtyping import PRNGKeyArray
 
 from secateur import fisher
 from secateur.fisher.diagonal import Source
+from secateur.model import checked
 from secateur.model.arrays import AnyArray
 from secateur.model.machine import Machine
 from secateur.pruning import user_rules
 from secateur.pruning.averages import sources_for
 from secateur.pruning.given import NotDeclared, WholeMachine, synapses_of, units_of
-from secateur.pruning.rules import Criterion, Rule, rule_of
+from secateur.pruning.rules import LOCAL_AVERAGES, Criterion, Rule, rule_of
 
 
 def importance(
-    machine: Machine, source: Source | None, criterion: Criterion, key: PRNGKeyArray
+    machine: Machine, source: Source | None, criterion: Criterion, key: PRNGKeyArray, rows: Any = None
 ) -> tuple[AnyArray, ...]:
     """Importance by a rule: of every synapse, one array ``(n_l, n_{l+1})`` per weight matrix, or of every hidden unit.
 
@@ -37,29 +38,45 @@ def importance(
         Name of a rule, a rule, or a function (:func:`secateur.pruning.rule_of`).
     key
         Random key for rules that draw.
+    rows
+        Rows of the data ``(rows, n_0)``, 0/1, for rules that look at them.
 
     Raises
     ------
     ValueError
         If the name is unknown, or the rule raises, looks at what it does not declare, or returns anything but one real
-        number per synapse or unit.
+        number per synapse or unit; or if it needs rows and there are none.
     """
     rule = rule_of(criterion)
     if source is None:
         (source,) = sources_for(machine, rule, None, key)
-    return scores(machine, source, rule, key)
+    return scores(machine, source, rule, key, rows)
 
 
-def scores(machine: Machine, source: Any, rule: Rule, key: PRNGKeyArray) -> tuple[AnyArray, ...]:
+def scores(machine: Machine, source: Any, rule: Rule, key: PRNGKeyArray, rows: Any = None) -> tuple[AnyArray, ...]:
     """Importance by a rule, as :func:`importance`, with the averages that the rule needs."""
     places = _places(machine, rule)
+    if "rows" in rule.needs:
+        rows = _data(machine, rule, rows)
     if "states" in rule.needs:
-        return _of_whole_machine(rule, WholeMachine(machine, source, key), places)
-    moments = fisher.moments_from(machine, source) if rule.needs else None
+        return _of_whole_machine(rule, WholeMachine(machine, source, key, rows), places)
+    moments = fisher.moments_from(machine, source) if LOCAL_AVERAGES & set(rule.needs) else None
+    if "rows" in rule.needs:
+        with nullcontext() if moments is None else moments.precision():
+            return _of_whole_machine(rule, WholeMachine(machine, moments, key, rows), places)
     look = synapses_of if rule.ranks == "synapses" else units_of
     with nullcontext() if moments is None else moments.precision():
         each = zip(look(machine, rule, moments, key), places, strict=True)
         return tuple(_checked(rule, _called(rule, given, place), place) for given, place in each)
+
+
+def _data(machine: Machine, rule: Rule, rows: Any) -> np.ndarray:
+    """The rows of data that a rule looks at."""
+    if rows is None:
+        raise ValueError(
+            f"criterion {rule.name!r} looks at rows of the data, got none; give them as visible (--data FILE)"
+        )
+    return checked.host_rows(rows, machine.layer_sizes[0])
 
 
 class _Place:

@@ -172,8 +172,9 @@ def _removed(
     zeros: Zeros,
 ) -> Removal:
     sources = sources_for(machine, rule, importance, keys, visible)
-    trials = zip(each_trial(machine, (machine, child_key(keys, "removal"))), sources, strict=True)
-    steps = [pruning_step(one, source, rule, fractions, key, zeros) for (one, key), source in trials]
+    given = each_trial(machine, (machine, child_key(keys, "removal"), visible))
+    trials = zip(given, sources, strict=True)
+    steps = [pruning_step(one, source, rule, fractions, key, zeros, rows) for (one, key, rows), source in trials]
     return Removal(_with_masks(machine, steps), sources, [step.counts for step in steps])
 
 

@@ -13,8 +13,8 @@ from secateur.pruning import user_rules
 Ranks = Literal["synapses", "units"]
 """What a rule gives an importance to: every synapse, or every hidden unit."""
 
-Need = Literal["rates", "coincidences", "states"]
-"""What a rule may ask for beside the weights: firing rates, coincidence rates, or whole states of the model."""
+Need = Literal["rates", "coincidences", "states", "rows"]
+"""What a rule may ask for beside the weights: rates, coincidences or whole states of the model, or rows of data."""
 
 LOCAL_AVERAGES = frozenset({"rates", "coincidences"})
 """What a function that declares nothing is given: all that a synapse or a unit can see of the model."""
@@ -24,11 +24,11 @@ LOCAL_AVERAGES = frozenset({"rates", "coincidences"})
 class Rule:
     """A function that says how important synapses or hidden units are, and what it must be given; the lowest go first.
 
-    What the function receives and returns depends on what is declared. A rule with ``"states"`` among its needs is
-    called once, with a :class:`secateur.pruning.WholeMachine`, and returns one array per weight matrix or per hidden
-    layer. Other rules for synapses are called once per weight matrix with :class:`secateur.pruning.Synapses` and return
-    ``(n_l, n_{l+1})`` numbers; other rules for units once per hidden layer with :class:`secateur.pruning.Units`, and
-    return ``(n_l,)`` numbers.
+    What the function receives and returns depends on what is declared. A rule with ``"states"`` or ``"rows"`` among its
+    needs is called once, with a :class:`secateur.pruning.WholeMachine`, and returns one array per weight matrix or per
+    hidden layer. Other rules for synapses are called once per weight matrix with :class:`secateur.pruning.Synapses` and
+    return ``(n_l, n_{l+1})`` numbers; other rules for units once per hidden layer with :class:`secateur.pruning.Units`,
+    and return ``(n_l,)`` numbers.
 
     Attributes
     ----------

@@ -10,9 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from secateur import fisher
+from secateur.likelihood import removal_loss
 from secateur.model import units
 from secateur.model.arrays import AnyArray
-from secateur.pruning.given import Synapses, WholeMachine
+from secateur.pruning.given import Synapses, WholeMachine, moments_of_whole, row_averages_of
 from secateur.pruning.rules import rule
 
 
@@ -51,6 +52,18 @@ def anti_fi(synapses: Synapses) -> Float[AnyArray, "lower upper"]:
 def fi_times_weight_squared(synapses: Synapses) -> Float[AnyArray, "lower upper"]:
     """Saliency ``w^2 F`` of Optimal Brain Damage (LeCun, Denker & Solla 1990), with the variance Fisher information."""
     return synapses.weights**2 * units.variance(synapses.coincidences)
+
+
+@rule("decimation-kl", needs=("coincidences",))
+def decimation_kl(synapses: Synapses) -> Float[AnyArray, "lower upper"]:
+    """Divergence of the model without the synapse from the model with it, nats; at small weights ``w^2 F / 2``."""
+    return removal_loss.decimation_divergence(synapses.weights, synapses.coincidences)
+
+
+@rule("likelihood-loss", needs=("coincidences", "rows"))
+def likelihood_loss(whole: WholeMachine) -> tuple[Float[AnyArray, "lower upper"], ...]:
+    """Loss of mean log p of the data, nats, when the synapse alone goes."""
+    return removal_loss.synapse_losses(whole.machine, row_averages_of(whole), moments_of_whole(whole))
 
 
 @rule("eigenvector-fi", needs=("states",))
