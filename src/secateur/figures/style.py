@@ -53,10 +53,14 @@ RULE_STYLES: dict[str, RuleStyle] = {
     "random-units": RuleStyle("random units", "#882255", "<"),
     "weakest-units": RuleStyle("weakest units", "#999933", ">"),
     "least-fi-units": RuleStyle("least-FI units", "#332288", "h"),
+    "decimation-kl": RuleStyle("decimation KL", "#117733", "p"),
+    "likelihood-loss": RuleStyle("likelihood loss", "#661100", "*"),
+    "unit-kl": RuleStyle("unit KL", "#44AA99", "d"),
+    "unit-information": RuleStyle("unit information", "#AA4499", "8"),
 }
 """Styles of the rules that come with secateur, by the name a user types."""
 
-_FURTHER = [(colour, marker) for marker in "*pd8" for colour in ("#117733", "#AA4499", "#44AA99", "#CC6677", "#661100")]
+_FURTHER = [(colour, marker) for marker in "H1234" for colour in ("#CC6677", "#999999", "#4477AA", "#AA7744")]
 
 
 def rule_styles(criteria: Sequence[str]) -> dict[str, RuleStyle]:
