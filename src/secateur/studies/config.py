@@ -90,12 +90,22 @@ def resolved(
     """
     for name, value in (changes or {}).items():
         _set(StudyConfig, content, name, value)
+    _redraw_where_asked(content)
     try:
         config = StudyConfig.model_validate(content, context={"finished": finished})
     except ValidationError as error:
         raise ValueError(f"{what}: {one_line(StudyConfig, error)}") from error
     config.data.below(folder or Path())
     return config
+
+
+def _redraw_where_asked(content: dict[str, Any]) -> None:
+    """Say to every training that rows are drawn afresh, where the data are to be."""
+    data = content.get("data")
+    if isinstance(data, dict) and data.get("binarize") == "redraw":
+        for name in ("pretraining", "training", "retraining"):
+            if isinstance(content.get(name), dict):
+                content[name] = {"redraw": True} | content[name]
 
 
 def _upgraded(content: dict[str, Any]) -> dict[str, Any]:
@@ -219,5 +229,10 @@ def known_names(model: type[BaseModel], prefix: str = "") -> list[str]:
 
 
 def _nearest(model: type[BaseModel], name: str) -> str:
-    near = difflib.get_close_matches(name, known_names(model), n=1)
-    return f"; did you mean {near[0]!r}?" if near else "; see the study.toml of any run for all settings"
+    known = known_names(model)
+    near = difflib.get_close_matches(name, known, n=1)
+    if not near:  # the table may be missing
+        lasts = {setting.rpartition(".")[2]: setting for setting in reversed(known)}
+        last = difflib.get_close_matches(name.rpartition(".")[2], lasts, n=1, cutoff=0.7)
+        near = [lasts[found] for found in last]
+    return f"; did you mean {near[0]!r}?" if near else "; 'secateur studies NAME' lists all settings of a study"

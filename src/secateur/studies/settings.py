@@ -15,8 +15,6 @@ from secateur.pruning.rules import NAME
 from secateur.storage import limits
 from secateur.training import TrainingSettings
 
-GREY_RULES = ("mean", "redraw")
-
 
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -102,6 +100,16 @@ class DataSettings(_Settings):
     radius: float = Field(2.1, gt=0, le=100, description="radius of a patch in pixels; 2.1 gives 13 pixels (patches)")
 
     _folder: Path = PrivateAttr(default=Path())
+    _given: Any = PrivateAttr(default=None)
+
+    @property
+    def given(self) -> Any:
+        """Tables or words that were given from Python; ``None`` where they are in files."""
+        return self._given
+
+    def give(self, given: Any) -> None:
+        """Take tables or words from Python in place of the files that the settings name."""
+        self._given = given
 
     def path(self, name: str) -> Path:
         """Where a file lies that the settings name."""
@@ -177,3 +185,11 @@ class StudyConfig(_Settings):
     def model_post_init(self, _: Any) -> None:
         """Check what concerns several settings at once."""
         checked.fraction(self.pruning.fraction, len(self.model.hidden))
+        trained = [self.training, self.retraining, *([] if self.pretraining is None else [self.pretraining])]
+        grey = self.data.binarize == "redraw"
+        if any(settings.redraw != grey for settings in trained):
+            raise ValueError(
+                f"data.binarize of {self.data.binarize!r} needs redraw = {str(grey).lower()} in pretraining, "
+                "training and "
+                "retraining; set all of them"
+            )

@@ -19,6 +19,7 @@ from secateur.data import (
     read_cifar10,
     read_mnist,
 )
+from secateur.studies.own_rows import OwnRows, OwnWords, Split, read_own_rows, read_own_words
 from secateur.studies.settings import DataSettings
 
 
@@ -101,7 +102,44 @@ def read_rows_of(data: DataSettings, seed: int, trials: Sequence[int]) -> list[R
         return [_of_mnist(read_mnist(data_folder("mnist", data.data_dir), data.side), data)] * len(trials)
     if data.dataset == "handwritten-digits":
         return [_of_digits(handwritten_digits(seed=own, test_share=data.test_share), data) for own in seeds]
+    if data.dataset == "rows":
+        own = read_own_rows(data)
+        return [_of_own_rows(own, own.split(one)) for one in seeds]
+    if data.dataset == "words":
+        words = read_own_words(data)
+        return [_of_words(words, words.split(one)) for one in seeds]
     return _cut_patches(data, seeds)
+
+
+def _of_own_rows(own: OwnRows, split: Split) -> Rows:
+    labels = f", labels of {len(own.classes)} classes" if own.classes else ""
+    kind = "rows" if own.image_shape is None else f"images of {own.image_shape[0]} × {own.image_shape[1]} pixels"
+    whose = "given test rows" if own.test is not None else "each trial with its own split"
+    source = (
+        f"{own.name}: {len(own.rows):,} {kind} of {own.rows.shape[1]} units{labels}. {split.how} "
+        f"{len(split.train):,} rows are for training and {len(split.test):,} for testing, {whose}."
+    )
+    nouns = ("row", "rows") if own.image_shape is None else ("image", "images")
+    return Rows(
+        split.train,
+        split.test,
+        source,
+        nouns,
+        split.train_labels,
+        split.test_labels,
+        own.image_shape,
+        grey=split.grey,
+    )
+
+
+def _of_words(words: OwnWords, split: Split) -> Rows:
+    seconds = "" if np.isnan(words.bin_size) else f" of {words.bin_size:g} s"
+    epochs = f"{words.n_epochs} epochs" if words.n_epochs > 1 else "one epoch"
+    source = (
+        f"{words.name}: {words.n_bins:,} words of {words.n_units} units in bins{seconds}, {epochs}. {split.how} "
+        f"{len(split.train):,} bins are for training."
+    )
+    return Rows(split.train, split.test, source, ("bin", "bins"), bin_size=words.bin_size)
 
 
 def _labelled(images: LabelledImages, source: str) -> Rows:
