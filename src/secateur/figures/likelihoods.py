@@ -105,8 +105,9 @@ def _how_found(results: xr.Dataset) -> str:
 
 def _withheld(results: xr.Dataset, values: xr.DataArray) -> str:
     """How many values are not drawn because they are not to be trusted."""
-    n_bad = int((values.isnull() & results["n_synapses"].isel(matrix=0).notnull()).sum())
-    return f"{n_bad} of {values.size} estimates are not to be trusted and not drawn. " if n_bad else ""
+    measured = int(results[str(values.name)].notnull().sum())
+    n_bad = measured - int(values.notnull().sum())
+    return f"{n_bad} of {measured} estimates are not to be trusted and not drawn. " if n_bad else ""
 
 
 def log_frequency_error(results: xr.Dataset) -> Drawing:

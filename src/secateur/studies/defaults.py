@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +17,13 @@ from secateur.studies.settings import DataSettings, StudyConfig
 
 CRITERIA = ("variance-fi", "heuristic-fi", "weight-magnitude", "random", "anti-fi")
 _UPDATES = 6000
-"""Updates of the first training: a minute for some hundred units."""
+"""Updates of the first training, where they do not take too long."""
+_WORK = 4e11
+"""Multiplications of the first training of one trial: a quarter of a minute on two cores."""
+_ANNEALING_WORK = 3e12
+"""Multiplications of all annealing of a study."""
 _MOST_ROWS = 60_000
+_CHAINS, _ANNEALED = 50, 64
 
 
 class Chosen(NamedTuple):
@@ -112,17 +118,21 @@ def _settings(
 ) -> dict[str, Any]:
     """Machine, training and pruning; the reasons name what depends on the data."""
     small = n_units <= MAX_UNITS
-    n_hidden = max(10, 2 * n_units) if small else min(n_units, 400) if are_rows else min(max(20, n_units // 2), 100)
+    most = 400 if n_units <= 1000 else 200
+    n_hidden = max(10, 2 * n_units) if small else min(n_units, most) if are_rows else min(max(20, n_units // 2), 100)
     hidden = changes.get("model.hidden", [n_hidden])
     batch = 10 if n_train < 2000 else 20 if n_train < 20_000 else 100
-    n_epochs = min(100, max(3, round(_UPDATES * batch / max(n_train, 1))))
+    synapses = n_units * hidden[0] + sum(a * b for a, b in pairwise(hidden))
+    n_updates = min(_UPDATES, _WORK / (synapses * (4 * _CHAINS + 6 * batch)))
+    n_epochs = min(100, max(3, round(n_updates * batch / max(n_train, 1))))
+    n_temperatures = int(min(1000, max(100, _ANNEALING_WORK / (500 * 4 * synapses * _ANNEALED))))
     summable = len(hidden) == 1 and min(n_units, *hidden) <= MAX_UNITS
     deep = len(hidden) > 1
     if "model.hidden" not in changes:
         why = (
             "twice the visible units"
             if small
-            else "as many as visible units, at most 400"
+            else f"as many as visible units, at most {most}"
             if are_rows
             else ("half of the visible units, from 20 to 100")
         )
@@ -138,17 +148,22 @@ def _settings(
         "n_epochs": n_epochs,
         "batch_size": batch,
         "learning_rate": [0.05, 0.005],
-        "n_chains": 100,
+        "n_chains": _CHAINS,
         "max_norm": 6.0,
     }
     content: dict[str, Any] = {
         "criteria": list(CRITERIA),
         "model": {"hidden": hidden, "weight_scale": 0.05, "hidden_bias": 0.0 if small else -2.0},
         "training": training,
-        "retraining": training | {"n_epochs": max(1, n_epochs // 3), "learning_rate": [0.02, 0.005]},
+        "retraining": training | {"n_epochs": max(1, n_epochs // 5), "learning_rate": [0.02, 0.005]},
         "pruning": {"fraction": 0.3},
         "importance": "exact" if summable else {"sampler": "gibbs", "n_chains": 200, "n_draws": 50, "n_sweeps": 4},
-        "evaluation": {"n_sweeps": 50, "n_annealing_chains": 100, "n_temperatures": 500},
+        "evaluation": {
+            "n_sweeps": 50,
+            "annealing": "retrained",
+            "n_annealing_chains": _ANNEALED,
+            "n_temperatures": n_temperatures,
+        },
     }
     if deep:
         content["pretraining"] = training | {"method": "cd", "n_epochs": n_epochs, "learning_rate": [0.1, 0.02]}

@@ -135,6 +135,9 @@ class EvaluationSettings(_Settings):
     )
     n_sweeps: int = Field(100, ge=1, le=limits.MAX_SWEEPS, description="Gibbs sweeps from a training row to a sample")
     n_examples: int = Field(10, ge=1, le=limits.MAX_EXAMPLES, description="samples kept as examples")
+    annealing: Literal["every stage", "retrained"] = Field(
+        "every stage", description="where log Z is annealed; it is most of the time of measuring"
+    )
     n_annealing_chains: int = Field(100, ge=2, le=limits.MAX_CHAINS, description="annealing runs for log Z, each way")
     n_temperatures: int = Field(
         300, ge=2, le=limits.MAX_SAMPLES, description="inverse temperatures of each annealing run"

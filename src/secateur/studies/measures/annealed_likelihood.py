@@ -51,23 +51,12 @@ class AnnealedLikelihood(Measure):
         return {"independent_log_likelihood": of_independent_units(at.trials)}
 
     def stage(self, at: Stage) -> Measured:
-        """Bounds with log Z from either direction and from both together."""
-        mean_bound = np.asarray(at.encoded_test[1], float).mean(axis=1)
-        both = at.annealed
-        measured = {
-            "test_log_likelihood": mean_bound - [z.estimate for z in both],
-            "test_log_likelihood_error": np.array([z.standard_error for z in both]),
-            "test_log_likelihood_trusted": np.array([float(z.verdict.trusted) for z in both]),
-        }
-        combine = (likelihood.combine_log_weights, likelihood.combine_reverse_log_weights)
-        for suffix, combined, weights in zip(("", "_reverse"), combine, at.log_weights, strict=True):
-            partitions = [combined(trial, at.how.n_temperatures) for trial in weights]
-            measured |= {
-                f"log_likelihood_bound{suffix}": mean_bound - [z.estimate for z in partitions],
-                f"log_likelihood_bound{suffix}_error": np.array([z.standard_error for z in partitions]),
-                f"annealing{suffix}_sample_size": np.array([z.effective_sample_size for z in partitions]),
-            }
-        return measured
+        """Bounds with log Z from either direction and from both together, if they are to be had at every stage."""
+        return _bounds(at) if at.how.annealing == "every stage" else {}
+
+    def end_of_round(self, at: Stage) -> Measured:
+        """The same after retraining only."""
+        return _bounds(at) if at.how.annealing == "retrained" else {}
 
     def figures(self, shown: Shown) -> dict[str, Callable[[], Drawing]]:
         """The likelihood over synapses, without what is not to be trusted."""
@@ -92,3 +81,22 @@ class AnnealedLikelihood(Measure):
     def trust(self, shown: Shown) -> list[str]:
         """How annealing went."""
         return [generation.annealing_note(shown.results)]
+
+
+def _bounds(at: Stage) -> Measured:
+    mean_bound = np.asarray(at.encoded_test[1], float).mean(axis=1)
+    both = at.annealed
+    measured = {
+        "test_log_likelihood": mean_bound - [z.estimate for z in both],
+        "test_log_likelihood_error": np.array([z.standard_error for z in both]),
+        "test_log_likelihood_trusted": np.array([float(z.verdict.trusted) for z in both]),
+    }
+    combine = (likelihood.combine_log_weights, likelihood.combine_reverse_log_weights)
+    for suffix, combined, weights in zip(("", "_reverse"), combine, at.log_weights, strict=True):
+        partitions = [combined(trial, at.how.n_temperatures) for trial in weights]
+        measured |= {
+            f"log_likelihood_bound{suffix}": mean_bound - [z.estimate for z in partitions],
+            f"log_likelihood_bound{suffix}_error": np.array([z.standard_error for z in partitions]),
+            f"annealing{suffix}_sample_size": np.array([z.effective_sample_size for z in partitions]),
+        }
+    return measured

@@ -34,16 +34,11 @@ class SpikeLikelihood(Measure):
 
     def stage(self, at: Stage) -> Measured:
         """The gain, exact where a side can be summed, else with log Z annealed both ways."""
-        if "not summable" in at.trials.shared["offered"]:
-            values = np.asarray(at.encoded_test[1], float).mean(axis=1) - [z.estimate for z in at.annealed]
-            trusted = [float(z.verdict.trusted) for z in at.annealed]
-        else:
-            pairs = zip(at.machines, at.trials.data, strict=True)
-            values = np.array([mean_log_probability(machine, data.test) for machine, data in pairs])
-            trusted = [1.0] * len(values)
-        gain = values - of_independent_units(at.trials)
-        spikes = np.array([data.test.sum(axis=1).mean() for data in at.trials.data])
-        return {"gain_per_bin": gain, "gain_per_spike": gain / spikes, "gain_trusted": np.array(trusted)}
+        return _gain(at) if at.how.annealing == "every stage" else {}
+
+    def end_of_round(self, at: Stage) -> Measured:
+        """The same after retraining only."""
+        return _gain(at) if at.how.annealing == "retrained" else {}
 
     def figures(self, shown: Shown) -> dict[str, Callable[[], Drawing]]:
         """The gain per spike over synapses."""
@@ -71,3 +66,16 @@ class SpikeLikelihood(Measure):
             f"Above independent units the unpruned machine gains {whole} nats per spike of held-out epochs; after the "
             f"last round: {', '.join(ends)}."
         ]
+
+
+def _gain(at: Stage) -> Measured:
+    if "not summable" in at.trials.shared["offered"]:
+        values = np.asarray(at.encoded_test[1], float).mean(axis=1) - [z.estimate for z in at.annealed]
+        trusted = [float(z.verdict.trusted) for z in at.annealed]
+    else:
+        pairs = zip(at.machines, at.trials.data, strict=True)
+        values = np.array([mean_log_probability(machine, data.test) for machine, data in pairs])
+        trusted = [1.0] * len(values)
+    gain = values - of_independent_units(at.trials)
+    spikes = np.array([data.test.sum(axis=1).mean() for data in at.trials.data])
+    return {"gain_per_bin": gain, "gain_per_spike": gain / spikes, "gain_trusted": np.array(trusted)}
