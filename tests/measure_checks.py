@@ -65,8 +65,8 @@ def stage_of(n_trials: int = 2) -> Stage:
         data.append(Rows(train, test, "made", ("row", "rows"), labels, test_labels, image_shape=(2, 3), bin_size=0.02))
     machine = stack([machine_of(trial) for trial in range(n_trials)])
     keys = jax.random.split(jax.random.key(3), n_trials)
-    train, test = (jnp.asarray(np.stack([getattr(one, part) for one in data])) for part in ("train", "test"))
-    trials = Trials(load_config("digits", "quick", SETTINGS), keys, data, train, test, machine)
+    rows, held_out = (jnp.asarray(np.stack([getattr(one, part) for one in data])) for part in ("train", "test"))
+    trials = Trials(load_config("digits", "quick", SETTINGS), keys, data, rows, held_out, machine)
     trials.shared["offered"] = offered(data[0], machine.layer_sizes)
     return Stage(trials, machine, jax.random.split(jax.random.key(4), n_trials))
 
@@ -236,7 +236,8 @@ def check_pattern_frequencies(measure: Measure, at: Stage) -> None:
     found, once = measure.stage(at), measure.once(at)
     edges = np.geomspace(0.5 / 300, 1, 13)
     for place, (machine, data) in enumerate(zip(at.machines, at.trials.data, strict=True)):
-        probability, counts = probability_of(machine), {}
+        probability = probability_of(machine)
+        counts: dict[tuple[float, ...], float] = {}
         for row in map(tuple, data.train.astype(float)):
             counts[row] = counts.get(row, 0) + 1 / len(data.train)
         logs = {row: np.log(probability[row]) - np.log(p) for row, p in counts.items()}

@@ -7,6 +7,7 @@ import jax
 import pytest
 
 from secateur.pruning import rules
+from secateur.studies import measures
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -15,6 +16,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 @pytest.mark.parametrize("page", [p for p in PAGES if "```python" in p.read_text("utf-8")], ids=lambda p: p.name)
 def test_examples_run(page, monkeypatch):
     monkeypatch.setattr(rules, "RULES", dict(rules.RULES))
+    monkeypatch.setattr(measures, "MEASURES", dict(measures.MEASURES))
     code = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), flags=re.DOTALL))
     # As for users: results may meet arrays of another precision.
     with jax.numpy_dtype_promotion("standard"):

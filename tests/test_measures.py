@@ -151,7 +151,7 @@ def test_a_measure_that_does_not_fit_is_refused(unchecked):
     with pytest.raises(ValueError, match=r"measure 'mine' stores \['test_error'\], as 'encoding' does; rename them"):
         measures.register(Mine())
     with pytest.raises(TypeError, match=r"write register\(Mine\(\)\)"):
-        measures.register(Mine)
+        measures.register(Mine)  # type: ignore[arg-type]
     Mine.needs = ("luck",)
     with pytest.raises(ValueError, match=r"needs \['luck'\]; it may need labels, image"):
         measures.register(Mine())

@@ -84,7 +84,7 @@ def test_page_says_what_ran_and_how_far_to_trust_it(html):
     assert "deep Boltzmann machine with 20 – 12 – 8 units (visible first) and 336 synapses" in text
     assert "4 rounds, each removing 20 % of matrix 1 and 20 % of matrix 2 (of what is left)" in text
     assert "3 trials from seed 7" in text
-    assert "10,000 model states per trial and round (200 chains, 50 draws each" in text
+    assert "7,500 model states per trial and round (150 chains, 50 draws each" in text
     assert "⚠ 1.234" in text and "1 of 15" in text and "0 of 15" in text
     assert "Compiling took 25 % of the run's 80 s (123 compilations)." in text
     assert "finished 22 November 2026, 15:53 UTC" in text

@@ -18,6 +18,7 @@ def chosen_config(
     """Settings of a named study, or chosen from data, which is told on standard error."""
     from secateur.studies.config import load_config
     from secateur.studies.defaults import config_for_files
+    from secateur.studies.sources import check_data
 
     given = {name: value for name, value in own.items() if value is not None}
     if (study is None) == (data is None):
@@ -33,6 +34,7 @@ def chosen_config(
         raise ValueError("--size goes with a study, not with --data; leave it out")
     assert data is not None
     chosen = config_for_files(data, changes, _data_changes(given))
+    check_data(chosen.config)
     typer.echo("chosen from the data (study.toml holds all settings, --set changes them):", err=True)
     for reason in chosen.reasons:
         typer.echo(f"  {reason}", err=True)

@@ -215,8 +215,10 @@ def _labels(path: Path) -> np.ndarray:
     if path.suffix in (".csv", ".txt"):
         lines = path.read_text("utf-8-sig", errors="replace").splitlines()
         values = np.array([line.strip().strip("\"'") for line in lines if line.strip()])
-        if len(values) > 1 and not _numeric(values[:1]) and _numeric(values[1:]):
-            values = values[1:]  # a line of names
+        # A first line of names: a word above numbers, or a word that comes once above words that come again.
+        alone = len(values) > 2 and values[0] not in values[1:] and len(set(values[1:])) <= len(values) // 2
+        if alone and not _numeric(values[:1]):
+            values = values[1:]
         return values
     return np.squeeze(_table(path))
 

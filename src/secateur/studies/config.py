@@ -105,7 +105,7 @@ def _redraw_where_asked(content: dict[str, Any]) -> None:
     if isinstance(data, dict) and data.get("binarize") == "redraw":
         for name in ("pretraining", "training", "retraining"):
             if isinstance(content.get(name), dict):
-                content[name] = {"redraw": True} | content[name]
+                content[name] = content[name] | {"redraw": True}
 
 
 def _upgraded(content: dict[str, Any]) -> dict[str, Any]:

@@ -190,9 +190,7 @@ class StudyConfig(_Settings):
         checked.fraction(self.pruning.fraction, len(self.model.hidden))
         trained = [self.training, self.retraining, *([] if self.pretraining is None else [self.pretraining])]
         grey = self.data.binarize == "redraw"
-        if any(settings.redraw != grey for settings in trained):
+        if any(settings.redraw and not grey for settings in trained):
             raise ValueError(
-                f"data.binarize of {self.data.binarize!r} needs redraw = {str(grey).lower()} in pretraining, "
-                "training and "
-                "retraining; set all of them"
+                "redraw of a training goes with data.binarize = 'redraw', which sets it everywhere; leave it out"
             )

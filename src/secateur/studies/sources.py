@@ -20,7 +20,7 @@ from secateur.data import (
     read_mnist,
 )
 from secateur.studies.own_rows import OwnRows, OwnWords, Split, read_own_rows, read_own_words
-from secateur.studies.settings import DataSettings
+from secateur.studies.settings import DataSettings, StudyConfig
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,11 @@ def read_rows_of(data: DataSettings, seed: int, trials: Sequence[int]) -> list[R
         words = read_own_words(data)
         return [_of_words(words, words.split(one)) for one in seeds]
     return _cut_patches(data, seeds)
+
+
+def check_data(config: StudyConfig) -> None:
+    """Read the rows of the first trial, so that what does not fit is refused; errors as of :func:`read_rows_of`."""
+    read_rows_of(config.data, config.seed, [0])
 
 
 def _of_own_rows(own: OwnRows, split: Split) -> Rows:
