@@ -6,7 +6,10 @@ TINY = {
     "rounds": 2,
     "criteria": ["variance-fi", "random"],
     "model.hidden": [64, 20],
+    "model.hidden_bias": 0.0,
+    "pruning.fraction": [0.2, 0.3],
     "pretraining.n_epochs": 2,
+    "pretraining.batch_size": 10,
     "training.n_epochs": 2,
     "retraining.n_epochs": 1,
     "importance.sampler": "gibbs",  # so few draws are never trusted
@@ -19,4 +22,5 @@ TINY = {
     "evaluation.n_conditional_samples": 20,
     "evaluation.n_annealing_chains": 10,
     "evaluation.n_temperatures": 20,
+    "evaluation.annealing": "every stage",
 }

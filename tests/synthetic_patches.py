@@ -11,9 +11,11 @@ import xarray as xr
 from secateur.model.machine import Machine
 from secateur.pruning.rules import ranks_units
 from secateur.studies import StudyConfig, StudyFolder, load_config
-from secateur.studies.patches import ESTIMATES, N_DECILES, PAIRS, QUANTITIES
-from secateur.studies.schema import COMMON, PATCHES, STAGES, empty_results
-from synthetic_study import FACTS
+from secateur.studies.measures.importances import PAIRS
+from secateur.studies.measures.pattern_frequencies import ESTIMATES
+from secateur.studies.measures.synapse_fate import N_DECILES, QUANTITIES
+from secateur.studies.schema import COMMON, STAGES, empty_results
+from synthetic_study import FACTS, variables_of
 
 ROUNDS = 3
 ROW, COLUMN = (-1, 0, 0, 0, 1), (0, -1, 0, 1, 0)
@@ -29,6 +31,16 @@ UNITS = {
 DIVERGENCE = {"variance-fi": 0.5, "heuristic-fi": 0.4, "weight-magnitude": 0.2, "random": 2.0}
 """Mean KL divergence that each round adds right after pruning, a tenth of it after retraining; 1 for other rules."""
 UNPRUNED_DIVERGENCE = 0.05
+MEASURED = (
+    "fisher-spectrum",
+    "pattern-frequencies",
+    "divergence",
+    "exact-likelihood",
+    "anatomy",
+    "receptive-fields",
+    "synapse-fate",
+    "importances",
+)
 
 
 def patches_config(criteria: tuple[str, ...], trials: int, **changes: Any) -> StudyConfig:
@@ -59,8 +71,15 @@ def patches_results(config: StudyConfig, n_visible: int = 13) -> xr.Dataset:
         "count": np.arange(n_visible + 1),
         "rank": np.arange(1, n_patterns + 1),
     }
-    attrs = {"source": "Five-pixel patches.", "overlapping_patches": "True", "pixel_row": ROW, "pixel_column": COLUMN}
-    results = empty_results(COMMON | PATCHES, coords, {"title": config.title, **attrs})
+    attrs: dict[str, Any] = {
+        "source": "Five-pixel patches. Patches of one image overlap.",
+        "nouns": ["patch", "patches"],
+        "pixel_row": ROW,
+        "pixel_column": COLUMN,
+        "measures": MEASURED,
+    }
+    variables, meanings = variables_of(MEASURED)
+    results = empty_results(COMMON | variables, coords, {"title": config.title, **attrs}, meanings)
     rng = np.random.default_rng(0)
     for variable in results.data_vars.values():
         variable[:] = rng.uniform(0.2, 0.9, variable.shape)
@@ -80,6 +99,7 @@ def patches_results(config: StudyConfig, n_visible: int = 13) -> xr.Dataset:
         results["kl_divergence"][:, place] = UNPRUNED_DIVERGENCE + added + 0.01 * trial[:, None, None]
     results["eigenvalue"][:] = 15 * 0.5 ** np.arange(20)[None, :]
     results["eigenvalue"][:, 1:] = 1 + 0.1 * trial[:, None]
+    results["independent_log_likelihood"][:] = -1
     results["split_r_hat"][:] = 1
     results["effective_sample_size"][:] = np.inf
     return results

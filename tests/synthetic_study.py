@@ -10,8 +10,9 @@ import xarray as xr
 
 from secateur.model.machine import Machine
 from secateur.studies import StudyConfig, StudyFolder, load_config
-from secateur.studies.config import DigitsConfig
-from secateur.studies.schema import COMMON, DIGITS, STAGES, empty_results
+from secateur.studies.measures import MEASURES, Shown
+from secateur.studies.schema import COMMON, STAGES, Variable, empty_results
+from secateur.studies.study import HISTORY
 
 SHAPE = (4, 5)
 N_PIXELS = 20
@@ -23,6 +24,20 @@ RISE = {"variance-fi": 0.04, "heuristic-fi": 0.05, "weight-magnitude": 0.02, "ra
 """Rise of the test error when all synapses would be gone, mean over trials; 0.1 for other rules."""
 UNITS_LOST = {"variance-fi": 0.5, "heuristic-fi": 0.4, "weight-magnitude": 0.1, "random": 0.0, "anti-fi": 0.2}
 """Share of hidden units lost with all synapses; 0.3 for other rules."""
+MEASURED = (
+    "encoding",
+    "annealed-likelihood",
+    "anatomy",
+    "receptive-fields",
+    "lost-pixels",
+    "size",
+    "sweep-time",
+    "sample-statistics",
+    "sample-scores",
+    "conditional-samples",
+    "example-samples",
+    "training-history",
+)
 FACTS: dict[str, Any] = {
     "secateur": "0.1.0",
     "commit": "0123abc",
@@ -50,6 +65,13 @@ def synthetic_config(criteria: tuple[str, ...], trials: int, hidden: tuple[int, 
     return load_config("digits", "quick", settings)
 
 
+def variables_of(names: tuple[str, ...]) -> tuple[dict[str, Variable], dict[str, str]]:
+    """What measures store, and the meaning of their dimensions."""
+    measures = [MEASURES[name] for name in names]
+    variables = {name: variable for measure in measures for name, variable in measure.variables.items()}
+    return variables, {name: text for measure in measures for name, text in measure.dimensions.items()}
+
+
 def synthetic_results(config: StudyConfig) -> xr.Dataset:
     """Results whose test errors rise and whose units fall in proportion to the synapses lost, by rule."""
     sizes = (N_PIXELS, *config.model.hidden)
@@ -66,7 +88,17 @@ def synthetic_results(config: StudyConfig) -> xr.Dataset:
         "example": np.arange(3),
         "reference": ["test digits", "random patterns"],
     }
-    results = empty_results(COMMON | DIGITS, coords, {"image_shape": SHAPE, "title": config.title})
+    attrs = {
+        "image_shape": SHAPE,
+        "title": config.title,
+        "nouns": ["digit", "digits"],
+        "dataset": config.data.dataset,
+        "layer_sizes": sizes,
+        "pruning_fraction": np.broadcast_to(config.pruning.fraction, len(sizes) - 1),
+        "measures": MEASURED,
+    }
+    variables, meanings = variables_of(MEASURED)
+    results = empty_results(COMMON | HISTORY | variables, coords, attrs, meanings)
     rng = np.random.default_rng(0)
     for variable in results.data_vars.values():
         variable[:] = rng.uniform(0.2, 0.9, variable.shape)
@@ -82,18 +114,20 @@ def synthetic_results(config: StudyConfig) -> xr.Dataset:
         results["n_units"][:, place] = units * np.array(sizes)
     results["pixel_error"][:] = UNPRUNED_ERROR - 0.01
     results["lost_pixel"][:] = results["lost_pixel"] > 0.5
+    results["test_log_likelihood_trusted"][:] = 1
+    results["test_log_likelihood"][:] -= 10
+    results["independent_log_likelihood"][:] = -20
     results["split_r_hat"][:] = 1.01
     results["effective_sample_size"][:] = 1234
     return results
 
 
-def paper_study(criteria: tuple[str, ...], trials: int, **changes: Any) -> tuple[DigitsConfig, xr.Dataset]:
+def paper_study(criteria: tuple[str, ...], trials: int, **changes: Any) -> tuple[StudyConfig, xr.Dataset]:
     """Settings and results of the published machine (with few pixels, as they do not matter here); 278,400 synapses."""
     settings = {"criteria": list(criteria), "trials": trials, "rounds": ROUNDS, **changes}
     config = load_config("digits", "paper", settings)
-    assert isinstance(config, DigitsConfig)
     results = synthetic_results(config)
-    return config, results.assign_attrs(image_shape=(20, 20), n_train=60_000, n_test=10_000)
+    return config, results.assign_attrs(image_shape=(20, 20), layer_sizes=(400, *config.model.hidden))
 
 
 def synthetic_machine(hidden: tuple[int, ...], seed: int = 0, first_units: int | None = None) -> Machine:
@@ -110,6 +144,15 @@ def synthetic_machine(hidden: tuple[int, ...], seed: int = 0, first_units: int |
         indices,
         (N_PIXELS, *hidden),
     )
+
+
+def told(config: StudyConfig, results: xr.Dataset) -> Shown:
+    """What sentences are made of; no machine is loaded for them."""
+
+    def load(trial: int, criterion: str, number: int) -> Machine:
+        raise AssertionError("sentences need no machines")
+
+    return Shown(results, config, FACTS, load)
 
 
 def write_study(path: Path, config: StudyConfig, results: xr.Dataset, first_units: int | None = None) -> StudyFolder:

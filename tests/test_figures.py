@@ -7,10 +7,11 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 
-from secateur.figures import RULE_STYLES, curves, draw_all, images, rule_styles
+from secateur.figures import RULE_STYLES, curves, images, rule_styles
 from secateur.figures.summary import mean_and_error
 from secateur.model.machine import Machine, receptive_field_masks
 from secateur.pruning.rules import RULES
+from secateur.report.drawing import draw_all
 from secateur.studies import StudyFolder
 from synthetic_study import KEPT, SHAPE, UNPRUNED_ERROR, synthetic_config, synthetic_results, write_study
 
@@ -27,7 +28,8 @@ NAMES = {
     "sample-diversity",
     "samples-over-rounds",
     "conditional-accuracy",
-    "log-likelihood-bound",
+    "test-log-likelihood",
+    "sample-statistics",
     "example-samples",
     "receptive-fields",
     "lost-pixels",
@@ -49,7 +51,7 @@ def study(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def captions(study):
-    return draw_all(study[0])
+    return {name: caption for found in draw_all(study[0]).values() for name, caption in found.items()}
 
 
 def lines_of(figure):
@@ -109,7 +111,7 @@ def test_rules_at_the_same_place_are_moved_apart(study):
 
 def test_most_informative_unit_comes_first_on_the_original_grid(study):
     folder, results = study
-    figure = images.receptive_fields(results, folder).figure
+    figure = images.receptive_fields(results, folder.load_machine).figure
     assert figure.axes[1].get_title(loc="left") == "variance FI: 9 of 12 units"
     machine = folder.load_machine(0, "variance-fi", 4)
     information = results.unit_information.sel(criterion="variance-fi").isel(trial=0, round=4).values
@@ -181,7 +183,7 @@ def test_styles_of_own_rules_are_stable_and_differ():
 def test_a_layer_without_units_says_so(study, tmp_path):
     results = study[1].sel(criterion=["random"])
     folder = write_study(tmp_path / "study", synthetic_config(("random",), 3, (12, 8)), results, first_units=0)
-    figure = images.receptive_fields(results, folder).figure
+    figure = images.receptive_fields(results, folder.load_machine).figure
     assert [text.get_text() for text in figure.axes[1].texts] == ["no unit left"]
 
 
@@ -198,7 +200,7 @@ def test_small_receptive_fields_are_cut_out_of_the_image(tmp_path):
     information[:] = 0
     for number, unit in ((0, 27), (4, 0)):  # in the middle, and in the corner, where the field is 2 x 2
         information[:, :, number, unit] = 1
-    drawing = images.receptive_fields(results, folder)
+    drawing = images.receptive_fields(results, folder.load_machine)
     middle, corner = (np.asarray(axes.images[0].get_array())[1:4, 1:4] for axes in drawing.figure.axes[:2])
     assert "own receptive field only" in drawing.caption
     field = weights[:, 27].reshape(8, 8)[2:5, 2:5]

@@ -41,7 +41,7 @@ def test_a_compacted_deep_machine_with_its_lineage():
 def test_the_folder_of_a_study():
     study = StudyFolder.open(FOLDER / "study")
     config, results, facts = study.config, study.results, study.provenance
-    assert (config.name, config.size, config.kind, config.seed) == ("digits", "quick", "digits", 0)
+    assert (config.name, config.size, config.data.dataset, config.seed) == ("digits", "quick", "handwritten-digits", 0)
     assert (config.trials, config.rounds, config.criteria) == (1, 2, ("variance-fi", "random"))
     assert config.model.hidden == (64, 20) and config.model.receptive_field == 5
     assert config.retraining.n_epochs == 1 and config.pruning.fraction == (0.2, 0.3)

@@ -6,13 +6,16 @@ from matplotlib.image import imread
 
 from pages import OWN_RULE, SCRIPT, Page, plain
 from secateur import fisher
-from secateur.figures import curves, draw_all, fisher_maps, images, likelihoods, synapse_fate
+from secateur.figures import Caption, curves, fisher_maps, images, likelihoods, synapse_fate
 from secateur.figures.style import RC
 from secateur.model import enumeration
 from secateur.pruning.rules import RULES
-from secateur.report import write_report
-from secateur.report.patches_findings import expectations, headlines, least_loss
+from secateur.report import content, write_report
+from secateur.report.drawing import draw_all
+from secateur.report.published_patches import expectations
+from secateur.studies.measures.divergence import least_loss
 from synthetic_patches import ROUNDS, UNPRUNED_DIVERGENCE, patches_config, patches_results, write_patches_study
+from synthetic_study import told
 
 CRITERIA = ("variance-fi", "heuristic-fi", "eigenvector-fi", "weight-magnitude", "random", "least-fi-units")
 NAMES = {
@@ -97,37 +100,36 @@ def test_page_holds_every_figure_and_escapes_every_string(study):
 
 def test_page_says_what_ran_and_how_far_to_trust_it(study):
     text = plain(Page(study[2]).text)
-    assert "Patches of one image overlap" in text
-    assert "Boltzmann machine with 5 – 6 units (pixels first) and 30 synapses" in text
+    assert "Boltzmann machine with 5 – 6 units (visible first) and 30 synapses" in text
     assert "2 epochs of contrastive divergence (1 sweep), batches of 1, learning rate 0.01 to 0.001" in text
     assert "Importance was computed exactly" in text and "90,000 independent draws from the exact distribution" in text
     assert "secateur run study.toml --seed 7" in text and "Compiling took 25 % of the run's 80 s" in text
     # A machine of another size is not held against the paper's numbers.
-    assert "do not apply" in text and "published" not in text.split("How far to trust it")[0].split("Anatomy")[1]
+    assert "published" not in text
     assert not re.search(r"\bnan\b", text.lower())
 
 
 def test_tables_of_the_published_machine(config, results, tmp_path, monkeypatch):
-    monkeypatch.setattr("secateur.report.page.draw_all", lambda folder: dict.fromkeys(NAMES, curves_caption()))
+    drawn = {"Figures": dict.fromkeys(NAMES, curves_caption())}
+    monkeypatch.setattr("secateur.report.page.draw_all", lambda folder: drawn)
     monkeypatch.setattr("secateur.report.page.embedded", lambda path: "data:image/png;base64,")
     html = write_report(write_patches_study(tmp_path / "study", config, results)).read_text("utf-8")
     rows = [" ".join(re.sub(r"<[^>]*>", " ", row).split()) for row in re.findall(r"<tr>.*?</tr>", html)]
     rows = [plain(row) for row in rows]
-    assert "rule round 1 published, round 1 round 2 published, round 2 round 3 published, round 3" in rows
-    # Trials are 1 apart, so their standard deviation is 1.
-    assert "variance FI 69.0 ± 1.0 69 50.0 ± 1.0 50 9.0 ± 1.0 9" in rows
-    assert "least-FI units 60.0 ± 1.0 – 40.0 ± 1.0 – 30.0 ± 1.0 –" in rows
-    assert any(row.startswith("random 114 ± 0 60.0 ± 0.6 6.05 ± 0.01 0.650 ± 0.006") for row in rows)
+    beside = "beside the single published run in brackets: variance FI 9.0 ± 0.6 (9), heuristic FI 11.0 ± 0.6 (10)"
+    assert beside in plain(Page(html).text) and "least-FI units 30" not in plain(Page(html).text)
+    assert any(
+        row.startswith("random") and "6.05 ± 0.01 0.650 ± 0.006" in row and "114 ± 0 60.0" in row for row in rows
+    )
     low, high = (
         results["elimination_probability"].sel(criterion="random", quantity="weight").isel(round=1).values.T[[0, -1]]
     )
-    assert any(
-        row.startswith(f"random {100 * low.mean():.1f} ±") and f"→ {100 * high.mean():.1f} ±" in row for row in rows
-    )
+    fate = plain(Page(html).text).split("the first round removes: ")[1].split("random ")[1]
+    assert fate.startswith(f"{100 * low.mean():.1f} ±") and f"→ {100 * high.mean():.1f} ±" in fate[:40]
 
 
 def curves_caption():
-    return type("Caption", (), {"title": "title", "text": "text"})
+    return Caption("title", "text")
 
 
 def test_missing_values_of_one_trial_of_one_rule(tmp_path):
@@ -137,7 +139,7 @@ def test_missing_values_of_one_trial_of_one_rule(tmp_path):
         results[name][:] = np.nan
     results["n_synapses"][:, :, 1:] = np.nan
     text = plain(Page(write_report(write_patches_study(tmp_path, config, results, left=0)).read_text("utf-8")).text)
-    assert "after one round nothing was measured." in text and "not measured" in text
+    assert "after one round: nothing was measured." in text and "not measured" in text
     assert "One trial was run: there are no error bars" in text
     assert "±" not in text and not re.search(r"\bnan\b", text.lower())
 
@@ -192,10 +194,11 @@ def test_training_on_the_exact_gradient_must_reach_its_divergence(config, result
 
 
 def test_headlines_and_the_rule_that_loses_least(config, results):
-    assert plain(headlines(results)[0].sentence) == (
-        "after 3 rounds, with 114 ± 0 of 910 synapses, 9.0 ± 0.6 of 70 hidden units are left. The KL divergence from "
-        "the data is 1.55 ± 0.01 nats right after the last pruning and 0.200 ± 0.006 nats after retraining (unpruned "
-        "0.050 ± 0.006 nats)."
+    headline = content.headlines(told(config, results))[0]
+    assert plain(headline.sentence) == (
+        "after 3 rounds: the KL divergence from the data is 1.55 ± 0.01 nats right after the last pruning and "
+        "0.200 ± 0.006 nats after retraining (unpruned 0.050 ± 0.006 nats); 13 % of the synapses are left, and "
+        "87.1 ± 0.8 % of the hidden units are gone."
     )
     pruned, retrained = (plain(sentence) for sentence in least_loss(results))
     assert pruned.startswith("Right after pruning, the least likelihood is lost by |w| in round 1 (KL 0.250 ± 0.006")
@@ -210,7 +213,7 @@ def test_headlines_and_the_rule_that_loses_least(config, results):
 
 def test_informative_units_come_first_in_the_matrix(study):
     folder, results, _ = study
-    trained = fisher_maps.TrainedMachine(results, folder)
+    trained = fisher_maps.TrainedMachine(results, folder.load_machine)
     information = results["unit_information"].isel(trial=0, criterion=0, round=0).values
     assert (np.diff(information[trained.order]) <= 0).all() and (np.diff(trained.order) < 0).any()
     machine = folder.load_machine(0, "variance-fi", 0)
@@ -221,7 +224,7 @@ def test_informative_units_come_first_in_the_matrix(study):
 
 
 def test_maps_show_the_leading_eigenvector_and_the_diagonal(study):
-    trained = fisher_maps.TrainedMachine(study[1], study[0])
+    trained = fisher_maps.TrainedMachine(study[1], study[0].load_machine)
     top = trained.matrix.top(1).vectors
     weights, visible, hidden = (
         np.asarray(axes.images[0].get_array()) for axes in fisher_maps.leading_eigenvector(trained).figure.axes[:3]
@@ -235,7 +238,7 @@ def test_maps_show_the_leading_eigenvector_and_the_diagonal(study):
 
 
 def test_receptive_fields_have_the_shape_of_a_patch(study):
-    figure = images.receptive_fields(study[1], study[0]).figure
+    figure = images.receptive_fields(study[1], study[0].load_machine).figure
     tile = np.asarray(figure.axes[0].images[0].get_array())[1:4, 1:4]
     white = (tile == 1.0).all(axis=-1)
     np.testing.assert_array_equal(white, [[1, 0, 1], [0, 0, 0], [1, 0, 1]])

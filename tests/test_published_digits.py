@@ -5,13 +5,12 @@ import pytest
 
 import digits_docs
 from pages import plain
-from secateur.figures import costs, curves, generation
+from secateur.figures import costs, curves, generation, likelihoods
 from secateur.figures.published import is_published_digits
-from secateur.report.digits import digits_content
-from secateur.report.digits_paper_findings import first_above, paper_expectations
+from secateur.report.content import findings_content
 from secateur.report.published_comparison import at_published, compared_errors, end_rows, error_rows, markdown
-from secateur.studies.config import DigitsConfig
-from synthetic_study import FACTS, KEPT, paper_study, synthetic_config, synthetic_results, write_study
+from secateur.report.published_digits import first_above, paper_expectations
+from synthetic_study import FACTS, KEPT, paper_study, synthetic_config, synthetic_results, told, write_study
 
 CRITERIA = ("variance-fi", "heuristic-fi", "weight-magnitude", "random", "anti-fi", "random-units")
 SYNAPSES = 278_400
@@ -28,15 +27,18 @@ def rows_of(results):
 
 def test_only_the_published_machine_is_compared(paper):
     config, results = paper
-    assert is_published_digits(results, config)
-    assert not is_published_digits(results.assign_attrs(image_shape=(28, 28)), config)
+    assert is_published_digits(results)
+    assert not is_published_digits(results.assign_attrs(layer_sizes=(784, 400, 676)))
     for changes in ({"model.hidden": [400, 300]}, {"data.dataset": "handwritten-digits"}):
-        assert not is_published_digits(results, paper_study(CRITERIA, 3, **changes)[0])
+        assert not is_published_digits(paper_study(CRITERIA, 3, **changes)[1])
     other = synthetic_config(CRITERIA, 3, (12, 8))
-    assert isinstance(other, DigitsConfig)
-    content = digits_content(synthetic_results(other), other, FACTS)
-    assert content["citation"] is None and len(content["expectations"]) == 4
-    assert len(digits_content(results, config, FACTS)["expectations"]) == 9
+
+    def content(config, results):
+        return findings_content(told(config, results))
+
+    found = content(other, synthetic_results(other))
+    assert found["citation"] is None and len(found["expectations"]) == 4
+    assert len(content(config, results)["expectations"]) == 9
 
 
 def test_interpolation_is_linear_in_the_logarithm_of_synapses():
@@ -152,36 +154,40 @@ def circles(axes):
 def test_published_values_are_open_circles_within_the_axes(paper):
     config, results = paper
     few = results.sel(criterion=["heuristic-fi", "anti-fi"])
-    axes = curves.test_error_over_synapses(few, config).figure.axes[0]
+    axes = curves.test_error_over_synapses(few).figure.axes[0]
     assert circles(axes) == [(11_000, 0.163), (26_000, 0.084), (65_000, 0.060), (240_000, 0.5)]
     assert axes.get_xlim()[1] < 11_000 < 240_000 < axes.get_xlim()[0]
     assert axes.get_ylim()[0] < 0.06 and axes.get_ylim()[1] > 0.5
-    first, second = curves.units_over_synapses(few, config).figure.axes
+    first, second = curves.units_over_synapses(few).figure.axes
     assert circles(first) == [(11_000, 280), (98_000, 348)] and circles(second) == [(11_000, 30), (98_000, 640)]
-    assert circles(generation.sample_quality(few, config).figure.axes[0]) == [(11_000, 0.795), (98_000, 0.64)]
-    for drawing in (curves.test_error_over_synapses(few), curves.units_over_rounds(few, config)):
+    assert circles(generation.sample_quality(few).figure.axes[0]) == [(11_000, 0.795), (98_000, 0.64)]
+    other = few.assign_attrs(dataset="rows")
+    for drawing in (curves.test_error_over_synapses(other), curves.units_over_rounds(few)):
         assert not circles(drawing.figure.axes[0]) and "Open circles" not in drawing.caption
 
 
 def test_published_units_stand_at_round_ten_of_the_published_schedule(paper):
     config, results = paper
     ten = results.assign_coords(round=[0, 2, 5, 8, 10])
-    assert not circles(curves.units_over_rounds(ten, config).figure.axes[0])
-    same = paper_study(CRITERIA, 3, **{"pruning.fraction": 0.1})[0]
-    assert (10, 280) in circles(curves.units_over_rounds(ten, same).figure.axes[0])
+    assert not circles(curves.units_over_rounds(ten).figure.axes[0])
+    same = ten.assign_attrs(pruning_fraction=[0.1, 0.1])
+    assert (10, 280) in circles(curves.units_over_rounds(same).figure.axes[0])
 
 
-def test_captions_say_where_annealing_cannot_be_trusted(paper):
+def test_what_annealing_rejects_is_not_drawn_and_said(paper):
     results = paper[1]
-    for name in ("annealing_sample_size", "annealing_reverse_sample_size"):
-        results[name][:] = 20
-    assert "cannot be trusted" not in generation.log_likelihood_bound(results).caption
-    results["annealing_sample_size"].loc[{"criterion": "random", "round": 2, "stage": "retrained"}] = 3
-    # Six rules, four rounds and the shared round 0, three trials, two ends.
-    caption = generation.log_likelihood_bound(results).caption
-    assert "In 3 of 150 estimates fewer than 10 runs count" in caption and "at least 3.0" in caption
+    drawing = likelihoods.test_likelihood(results)
+    assert "not to be trusted" not in drawing.caption and "withheld" not in generation.annealing_note(results)
+    results["test_log_likelihood_trusted"].loc[{"criterion": "random", "round": 2, "stage": "retrained"}] = 0
+    drawing = likelihoods.test_likelihood(results)
+    # Six rules, five rounds, two stages, three trials; of the note six rules, four rounds and the shared round 0.
+    assert "3 of 180 estimates are not to be trusted and not drawn" in drawing.caption
+    assert "3 of 75 likelihoods are withheld" in generation.annealing_note(results)
+    drawn = {c.get_label(): c[0].get_ydata() for c in drawing.figure.axes[1].containers}
+    assert np.isnan(drawn["random"][2]) and np.isfinite(drawn["random"][[0, 1, 3, 4]]).all()
+    assert np.isfinite(drawn["|w|"]).all()
     results["log_likelihood_bound"][:] = np.nan
-    assert "was not measured" in generation.log_likelihood_bound(results).caption
+    assert "was not measured" in generation.annealing_note(results)
 
 
 def test_bars_of_sweep_times(paper):

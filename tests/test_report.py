@@ -4,15 +4,30 @@ import numpy as np
 import pytest
 
 from pages import OWN_RULE, SCRIPT, Page, plain
+from secateur.figures.comparisons import at_synapses
 from secateur.figures.style import RC
+from secateur.figures.wording import percent, points, written
 from secateur.pruning.rules import RULES
-from secateur.report import write_report
-from secateur.report.digits_findings import at_synapses, expectations, headlines
-from secateur.report.wording import percent, points, written
+from secateur.report import content, write_report
 from secateur.studies.sessions import mixed_versions
-from synthetic_study import FACTS, KEPT, synthetic_config, synthetic_results, write_study
+from synthetic_study import FACTS, KEPT, synthetic_config, synthetic_results, told, write_study
 
 CRITERIA = ("variance-fi", "heuristic-fi", "weight-magnitude", "random", "anti-fi")
+
+
+def shown(results):
+    config = synthetic_config(tuple(map(str, results.criterion.values)), results.sizes["trial"], (12, 8))
+    return told(config, results)
+
+
+def headlines(results):
+    return content.headlines(shown(results))
+
+
+def expectations(results):
+    """In the order of the figures: what is kept at half, anti-FI, the unpruned machine, units."""
+    half, anti, pixels, units = content.expectations(shown(results))
+    return [half, anti, units, pixels]
 
 
 def judged(results):
@@ -48,7 +63,7 @@ def html(tmp_path_factory):
 def test_page_needs_nothing_else(html):
     page = Page(html)
     sources = [value for tag, name, value in page.attributes if tag == "img" and name == "src"]
-    assert len(sources) == 16 and all(source.startswith("data:image/png;base64,") for source in sources)
+    assert len(sources) == 17 and all(source.startswith("data:image/png;base64,") for source in sources)
     assert not {"script", "link", "iframe", "object"} & set(page.tags)
     assert "http:" not in html and "https:" not in html and "url(" not in html
     assert len(html) < 5_000_000
@@ -66,10 +81,10 @@ def test_every_string_is_escaped(html):
 
 def test_page_says_what_ran_and_how_far_to_trust_it(html):
     text = plain(Page(html).text)
-    assert "deep Boltzmann machine with 20 – 12 – 8 units (pixels first) and 336 synapses" in text
+    assert "deep Boltzmann machine with 20 – 12 – 8 units (visible first) and 336 synapses" in text
     assert "4 rounds, each removing 20 % of matrix 1 and 20 % of matrix 2 (of what is left)" in text
     assert "3 trials from seed 7" in text
-    assert "10,000 model states per trial and round (200 chains, 50 draws each" in text
+    assert "7,500 model states per trial and round (150 chains, 50 draws each" in text
     assert "⚠ 1.234" in text and "1 of 15" in text and "0 of 15" in text
     assert "Compiling took 25 % of the run's 80 s (123 compilations)." in text
     assert "finished 22 November 2026, 15:53 UTC" in text
@@ -97,17 +112,21 @@ def test_mixed_versions_are_told(tmp_path):
 def test_table_of_final_numbers(html):
     rows = [re.sub(r"<[^>]*>", " ", row) for row in re.findall(r"<tr>.*?</tr>", html)]
     rows = [plain(" ".join(row.split())) for row in rows]
-    assert any(row.startswith("unpruned 336 ± 0 12.0 ± 0.0 8.0 ± 0.0 8.0 ± 0.6 % 8.0 ± 0.6 %") for row in rows)
-    assert any(row.startswith("variance FI 67 ± 0 7.2 ± 0.0 4.8 ± 0.0 11.2 ± 0.8 % 11.2 ± 0.8 %") for row in rows)
-    assert any(row.startswith("raw pixels – – – 7.0 ± 0.0 % 7.0 ± 0.0 %") for row in rows)
+    assert any("test error, pruned test error, retrained" in row and "synapses units in layer 1" in row for row in rows)
+    assert any(
+        row.startswith("unpruned 8.0 ± 0.6 % 8.0 ± 0.6 %") and "336 ± 0 12.0 ± 0.0 8.0 ± 0.0" in row for row in rows
+    )
+    ours = next(row for row in rows if row.startswith("variance FI 11.2 ± 0.8 % 11.2 ± 0.8 %"))
+    assert "67 ± 0 7.2 ± 0.0 4.8 ± 0.0" in ours
+    assert any(row.startswith("raw digits 7.0 ± 0.0 % 7.0 ± 0.0 % – –") for row in rows)
 
 
 def test_costs_and_times_of_the_run(html):
     rows = [re.sub(r"<[^>]*>", " ", row) for row in re.findall(r"<tr>.*?</tr>", html)]
     rows = [plain(" ".join(row.split())) for row in rows]
-    assert any(row.startswith("variance FI 67 ± 0") and row.endswith("1.5") for row in rows)
-    assert any(row.startswith("unpruned 336 ± 0") and row.endswith("3") for row in rows)
-    assert any(row.startswith("test digits") and "93.0 ± 0.0 % – –" in row for row in rows)
+    assert any(row.startswith("variance FI 11.2") and " 1.5 " in row for row in rows)
+    assert any(row.startswith("unpruned 8.0") and " 3 " in row for row in rows)
+    assert any(row.startswith("test digits") and row.endswith("93.0 ± 0.0 %") for row in rows)
     assert "first training variance FI" in rows and "trial 1 70 271" in rows
     assert "rules run 2 at a time, so that times overlap" in plain(Page(html).text)
     assert "Beside the published numbers" not in html
@@ -119,7 +138,7 @@ def test_one_trial_of_one_rule_of_one_hidden_layer(tmp_path):
     text = plain(page.text)
     assert "One trial was run: there are no error bars" in text and "One trial, so there are no error bars." in text
     assert "±" not in text and not re.search(r"\bnan\b", text.lower())
-    assert "|w| (weight-magnitude): at half of the synapses the machine misreads 9.0 % of the test digits" in text
+    assert "|w| (weight-magnitude): after 4 rounds: the machine misreads 9.0 % of the test digits at half" in text
     assert "Anti-FI is clearly the worst rule at equal numbers of synapses: – not tested" in text
     assert "Boltzmann machine with 20 – 12 units" in text and "deep Boltzmann machine with" not in text
 
@@ -133,29 +152,30 @@ def test_missing_values_dead_layers_and_odd_names(tmp_path, monkeypatch):
         study[name][:] = np.nan
     study["n_synapses"][:, :, 2:] = np.nan
     text = plain(Page(write_report(write_study(tmp_path, config, study, first_units=0)).read_text("utf-8")).text)
-    assert "odd $x^ {rule} (_odd $x^ {rule}): half of the synapses was not reached; after 4 rounds nothing" in text
+    assert "odd $x^ {rule} (_odd $x^ {rule}): after 4 rounds: nothing was measured." in text
     assert "not measured" in text and not re.search(r"\bnan\b", text.lower())
 
 
 def test_headlines_interpolate_at_half_of_the_synapses(results):
     found = {headline.criterion: plain(headline.sentence) for headline in headlines(results)}
     assert found["variance-fi"] == (
-        "at half of the synapses the machine misreads 10.0 ± 0.7 % of the test digits (unpruned 8.0 ± 0.6 %; "
-        "+2.0 ± 0.1 points, within 3); after 4 rounds, with 20 % of the synapses, it misreads 11.2 ± 0.8 % "
-        "and has lost 40.0 ± 0.0 % of its hidden units."
+        "after 4 rounds: the machine misreads 10.0 ± 0.7 % of the test digits at half of the synapses (unpruned "
+        "8.0 ± 0.6 %; +2.0 ± 0.1 points, within 3) and 11.2 ± 0.8 % at the end; 20 % of the synapses are left, and "
+        "40.0 ± 0.0 % of the hidden units are gone."
     )
     assert "+25.0 ± 1.4 points, more than 3)" in found["anti-fi"]
     short = results.isel(round=slice(0, 3))
-    assert plain(headlines(short)[0].sentence).startswith(
-        "half of the synapses was not reached; after 2 rounds, with 60 %"
+    told = plain(headlines(short)[0].sentence)
+    assert (
+        told.startswith("after 2 rounds: the machine misreads 9.6") and "half of the synapses was not reached" in told
     )
 
 
 def test_expectations_that_hold(results):
     found = judged(results)
     assert [verdict for verdict, _ in found] == ["holds"] * 4
-    assert "heuristic FI: +2.5 ± 0.1 points, within the limit." in found[0][1]
-    assert "worse by more than two standard errors in 16 of 16 comparisons" in found[1][1]
+    assert "variance FI: +2.0 ± 0.1 points, within the limit. heuristic FI: +2.5 ± 0.1 points, within" in found[0][1]
+    assert "worse beyond chance (Student's t, 95 %) in 16 of 16 comparisons" in found[1][1]
     assert "The smallest difference is +8.0 ± 0.5 points against random at 269 synapses (round 1)." in found[1][1]
     assert "8.0 ± 0.6 % of the test digits" in found[3][1] and "+1.0 ± 0.6 points" in found[3][1]
 
@@ -195,7 +215,7 @@ def test_a_difference_within_the_noise_is_not_clear(results):
         errors.sel(criterion="variance-fi").values + noise * KEPT[None, ::-1, None]
     )
     assert "variance FI: +2.0" in plain(expectations(results)[0].evidence[0])
-    assert "but by less than two standard errors" in expectations(results)[0].evidence[0]
+    assert "but not beyond chance" in expectations(results)[0].evidence[0]
 
 
 def test_missing_rules_and_values_are_not_judged(results):

@@ -114,7 +114,7 @@ def test_a_damaged_record_is_named(broken):
 
 
 def test_other_data_are_refused(broken, monkeypatch):
-    monkeypatch.setattr("secateur.studies.digits.DigitsStudy.data_sha256", "0" * 64)
+    monkeypatch.setattr("secateur.studies.study.Study.data_sha256", "0" * 64)
     with pytest.raises(ValueError, match=r"the data of trial 1: .* are not those that this study began with"):
         sc.studies.resume(broken)
 

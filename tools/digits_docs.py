@@ -27,7 +27,7 @@ FIGURES = (
     "sample-quality",
     "samples-over-rounds",
     "conditional-accuracy",
-    "log-likelihood-bound",
+    "test-log-likelihood",
     "example-samples",
     "receptive-fields",
     "lost-pixels",
@@ -44,7 +44,7 @@ def write_docs(study: Path, docs: Path) -> None:
         If there is no finished digits study of the published machine (MNIST, 20 x 20, 400-400-676).
     """
     folder = StudyFolder.open(study)
-    if not is_published_digits(folder.results, folder.config):
+    if not is_published_digits(folder.results):
         raise ValueError(
             f"{str(study)!r} is not a digits study of the published machine; run one with "
             "'secateur run digits --size paper' or --size first-version"

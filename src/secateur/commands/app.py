@@ -17,6 +17,7 @@ import typer
 
 from secateur.commands import machines as cli_machines
 from secateur.commands import recordings as cli_recordings
+from secateur.commands.options import numbers_from
 
 if TYPE_CHECKING:
     from secateur.data.fetch import FileCheck
@@ -60,7 +61,23 @@ def _root(
 
 @app.command("run")
 def run_study(
-    study: Annotated[str, typer.Argument(help="A built-in study (see 'secateur studies') or a .toml file.")],
+    study: Annotated[
+        str | None, typer.Argument(help="A built-in study (see 'secateur studies') or a .toml file. [default: --data]")
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Data of your own: rows (.npy, .npz, .csv, .txt, IDX), a words file, or a folder of them."),
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="Labels of --data: a file, a column of a .csv, or an array of an .npz.")
+    ] = None,
+    image_shape: Annotated[str | None, typer.Option(help="Height and width of --data's images, e.g. 28x28.")] = None,
+    binarize: Annotated[
+        str | None, typer.Option(help="How grey levels become 0 and 1: mean, redraw (every epoch), or a threshold.")
+    ] = None,
+    hidden: Annotated[
+        str | None, typer.Option(help="Units of each hidden layer, e.g. 100,50. [default: chosen from --data]")
+    ] = None,
     size: Annotated[str | None, typer.Option(help="Size of the study, e.g. quick or paper.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the results. [default: STUDY-SIZE]")] = None,
     trials: Annotated[int | None, typer.Option(help="Number of trials.")] = None,
@@ -77,7 +94,8 @@ def run_study(
 ) -> None:
     """Run a study: train, then prune and retrain by every rule; results, figures and a report."""
     from secateur import studies
-    from secateur.studies.config import load_config, parse_change
+    from secateur.commands.studies import chosen_config
+    from secateur.studies.config import parse_change
 
     given = {
         "trials": trials,
@@ -85,10 +103,12 @@ def run_study(
         "rounds": rounds,
         "seed": seed,
         "data.data_dir": None if data_dir is None else str(data_dir),
+        "model.hidden": None if hidden is None else list(numbers_from("--hidden", hidden, int)),
     }
     changes = {name: value for name, value in given.items() if value is not None}
     changes |= dict(parse_change(text) for text in change or [])
-    config = load_config(study, size, changes)
+    own = {"labels": labels, "image_shape": image_shape, "binarize": binarize}
+    config = chosen_config(study, size, data, own, changes)
     folder = out or Path(f"{config.name}-{config.size}")
     with _watched(folder) as progress:
         studies.run(config, folder, overwrite=overwrite, progress=progress, workers=workers, scheduler=scheduler)
@@ -123,12 +143,18 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of a finished stu
 
 
 @app.command()
-def studies() -> None:
-    """List the built-in studies."""
-    from secateur.studies.config import built_in_studies
+def studies(
+    name: Annotated[str | None, typer.Argument(help="A study, or a .toml file, whose settings are listed.")] = None,
+    size: Annotated[str | None, typer.Option(help="Which of its sizes.")] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON schema of study files, for editors.")
+    ] = False,
+) -> None:
+    """List the built-in studies; of one, every setting with its value, meaning, default and bounds."""
+    from secateur.commands.studies import list_studies
 
-    for name, study in built_in_studies().items():
-        typer.echo(f"{name:10} {study.title} (sizes: {', '.join(study.sizes)})")
+    for line in list_studies(name, size, schema):
+        typer.echo(line)
 
 
 app.command()(cli_recordings.words)

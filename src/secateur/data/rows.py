@@ -43,7 +43,7 @@ def read_rows(path: str | os.PathLike[str], *, binarize: float | None = None) ->
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path} must end in {', '.join(SUFFIXES)} to be read as rows of 0 and 1")
     try:
-        values = {".npy": _npy, ".npz": _npz}.get(path.suffix.lower(), _text)(path)
+        values = {".npy": _npy, ".npz": _npz}.get(path.suffix.lower(), read_text_table)(path)
     except ValueError as error:
         reason = " ".join(str(error).split())[:300]
         raise ValueError(f"{path} cannot be read as rows of 0 and 1: {reason}") from error
@@ -81,7 +81,8 @@ def _npz(path: Path) -> np.ndarray:
     return _of_size(array.size, array)
 
 
-def _text(path: Path) -> np.ndarray:
+def read_text_table(path: Path) -> np.ndarray:
+    """The numbers of a plain table, with at most one line of names above them; reasons in few words."""
     with _of_size(path.stat().st_size // 2, path).open(encoding="utf-8-sig") as file:
         # Numbers of lines as an editor counts them, for messages.
         lines = {number: line for number, line in enumerate(file, 1) if line.strip() and not line.startswith("#")}

@@ -19,7 +19,7 @@ _DISTRIBUTIONS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 def population_count(results: xr.Dataset) -> Drawing:
-    """Probability of each number of bright pixels, in the data and in the trained model."""
+    """Probability of each number of active units, in the data and in the trained model."""
     figure = Figure(figsize=(WIDTH, 3.3), layout="constrained")
     axes = figure.subplots()
     for name, (colour, look) in _DISTRIBUTIONS.items():
@@ -28,12 +28,12 @@ def population_count(results: xr.Dataset) -> Drawing:
         axes.errorbar(results["count"].values, mean.values, yerr=bars, color=colour, capsize=2.5, label=name, **look)
     say_when_empty(axes, results["population_count"].values)
     axes.set_yscale("log", nonpositive="clip")
-    axes.set_xlabel("bright pixels in a patch")
+    axes.set_xlabel("active units")
     axes.set_ylabel("probability (log scale)")
     plain_numbers(axes.yaxis, 100, " %")
     figure.legend(loc="outside lower center", ncols=2)
     caption = (
-        "Population count: how many pixels of a patch are bright, in the training patches and by the trained, unpruned "
+        "Population count: how many units are 1 together, in the training data and by the trained, unpruned "
         f"model (exact). {error_bar_note(results)}"
     )
     return Drawing(figure, "Population count", caption)
@@ -62,7 +62,7 @@ def rank_frequency(results: xr.Dataset) -> Drawing:
     figure.legend(loc="outside lower center", ncols=2)
     trials = "mean over trials" if results.sizes["trial"] > 1 else "one trial"
     caption = (
-        "Rank and frequency of the patterns, each distribution ranked by itself, in the training patches and by the "
+        "Rank and frequency of the patterns, each distribution ranked by itself, in the training data and by the "
         f"trained, unpruned model (exact); {trials}. Patterns that never occur in the data are left out of its curve."
     )
     return Drawing(figure, "Rank and frequency of patterns", caption)

@@ -36,10 +36,10 @@ from secateur.figures.published import (
 )
 from secateur.figures.style import REFERENCE_COLOUR, rule_styles
 from secateur.figures.summary import mean_and_error, total_synapses
-from secateur.studies.config import StudyConfig
+from secateur.figures.wording import nouns_of
 
 
-def test_error_over_synapses(results: xr.Dataset, config: StudyConfig | None = None) -> Drawing:
+def test_error_over_synapses(results: xr.Dataset) -> Drawing:
     """Test error after retraining over the number of synapses left, with published values where there are any."""
     figure, (axes,) = stacked_panels(results, 1, 3.2)
     plot_rules(axes, results, results["test_error"].sel(stage="retrained"), total_synapses(results))
@@ -48,7 +48,7 @@ def test_error_over_synapses(results: xr.Dataset, config: StudyConfig | None = N
     if np.isfinite(half):
         axes.axvline(half, color=REFERENCE_COLOUR, linewidth=0.8, linestyle=(0, (1, 3)))
         axes.text(half, 1.01, "half", transform=axes.get_xaxis_transform(), ha="center", va="bottom")
-    beside = bool(config and is_published_digits(results, config))
+    beside = is_published_digits(results)
     synapse_axis(axes, results, also=_published_errors(axes, results) if beside else ())
     legend(figure, results)
     published = (
@@ -56,9 +56,9 @@ def test_error_over_synapses(results: xr.Dataset, config: StudyConfig | None = N
         "(with an arrow: the error was above). "
     )
     caption = (
-        "Share of test digits that logistic regression misreads from the top layer after retraining, against the "
-        "number of synapses left (fewer to the right). Dashed: the unpruned machine; dotted: the same classifier on "
-        f"raw pixels. {published if beside else ''}{note(results)}"
+        f"Share of test {nouns_of(results)[1]} that logistic regression misreads from the top layer after retraining, "
+        "against the number of synapses left (fewer to the right). Dashed: the unpruned machine; dotted: the same "
+        f"classifier on {_raw(results)}. {published if beside else ''}{note(results)}"
     )
     return Drawing(figure, "Test error over synapses", caption)
 
@@ -94,14 +94,14 @@ def retraining_gain(results: xr.Dataset) -> Drawing:
     legend(figure, results)
     caption = (
         "Test error right after each pruning step (top) and after the retraining that follows it (bottom), on equal "
-        f"axes. Dashed: the unpruned machine; dotted: raw pixels. {note(results)}"
+        f"axes. Dashed: the unpruned machine; dotted: {_raw(results)}. {note(results)}"
     )
     return Drawing(figure, "Right after pruning and after retraining", caption)
 
 
-def units_over_synapses(results: xr.Dataset, config: StudyConfig | None = None) -> Drawing:
+def units_over_synapses(results: xr.Dataset) -> Drawing:
     """Living units of each hidden layer over the number of synapses left."""
-    published = _published_units(results, config, over_rounds=False)
+    published = _published_units(results, over_rounds=False)
     caption = (
         "Units left in each hidden layer against the number of synapses left in all layers (fewer to the right). "
         f"{_published_note(published)}{note(results)}"
@@ -109,9 +109,9 @@ def units_over_synapses(results: xr.Dataset, config: StudyConfig | None = None) 
     return Drawing(_units(results, published, over_rounds=False), "Units over synapses", caption)
 
 
-def units_over_rounds(results: xr.Dataset, config: StudyConfig | None = None) -> Drawing:
+def units_over_rounds(results: xr.Dataset) -> Drawing:
     """Living units of each hidden layer over rounds of pruning."""
-    published = _published_units(results, config, over_rounds=True)
+    published = _published_units(results, over_rounds=True)
     caption = f"Units left in each hidden layer over rounds of pruning. {_published_note(published)}{note(results)}"
     return Drawing(_units(results, published, over_rounds=True), "Units over rounds", caption)
 
@@ -119,7 +119,7 @@ def units_over_rounds(results: xr.Dataset, config: StudyConfig | None = None) ->
 def training_history(results: xr.Dataset) -> Drawing:
     """Measures of the first joint training, one line per trial and their mean."""
     labels = {
-        "pseudo_likelihood": "pseudo-likelihood\n(nats per image)",
+        "pseudo_likelihood": "pseudo-likelihood\n(nats)",
         "free_energy_gap": "free-energy gap\n(nats)",
         "reconstruction_error": "reconstruction\nerror",
     }
@@ -133,27 +133,31 @@ def training_history(results: xr.Dataset) -> Drawing:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.tick_params(labelbottom=axes is panels[-1])
         say_when_empty(axes, values.values)
-    panels[-1].set_xlabel("epoch of joint training")
+    panels[-1].set_xlabel("epoch")
     lines = "Thin lines are trials, thick lines their mean. " if has_several else "One trial. "
     caption = (
-        "First training of all layers together. Log pseudo-likelihood of training images (an estimate from random "
-        "pixels, so it jitters; higher is better), free "
-        "energy of test minus training images (it grows when the machine overfits), mean absolute reconstruction "
+        "First training of all layers together. Log pseudo-likelihood of training rows (an estimate from random "
+        "units, so it jitters; higher is better), free "
+        "energy of test minus training rows (it grows when the machine overfits), mean absolute reconstruction "
         f"error. {lines}"
     )
     return Drawing(figure, "First training", caption.strip())
 
 
 def _reference_errors(results: xr.Dataset) -> np.ndarray:
-    """Mean test error of the unpruned machine and of raw pixels."""
+    """Mean test error of the unpruned machine and of raw rows."""
     unpruned = results["test_error"].sel(stage="retrained").isel(round=0, criterion=0)
     return np.array([float(mean_and_error(values)[0]) for values in (unpruned, results["pixel_error"])])
+
+
+def _raw(results: xr.Dataset) -> str:
+    return f"raw {nouns_of(results)[1]}"
 
 
 def _error_axis(axes: Axes, results: xr.Dataset) -> None:
     unpruned, pixels = _reference_errors(results)
     reference(axes, unpruned, "--", "unpruned machine")
-    reference(axes, pixels, ":", "raw pixels")
+    reference(axes, pixels, ":", _raw(results))
     # Errors span a factor of ten and the small ones matter.
     axes.set_yscale("log", nonpositive="clip")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
@@ -189,14 +193,14 @@ class _UnitPoints(NamedTuple):
     units: tuple[tuple[int, ...], ...]
 
 
-def _published_units(results: xr.Dataset, config: StudyConfig | None, over_rounds: bool) -> dict[str, _UnitPoints]:
+def _published_units(results: xr.Dataset, over_rounds: bool) -> dict[str, _UnitPoints]:
     """Published units by rule, for either study; over rounds only where a round removes as much as a published one."""
     found = {}
     for name, counts in published_units(results).items():
         places = tuple(range(1, 1 + len(counts))) if over_rounds else PUBLISHED_SYNAPSES[: len(counts)]
         found[name] = _UnitPoints(places, tuple((number,) for number in counts))
-    if config and is_published_digits(results, config):
-        if not over_rounds or (is_published_schedule(config) and results["round"].values[-1] >= DIGITS_ROUNDS):
+    if is_published_digits(results):
+        if not over_rounds or (is_published_schedule(results) and results["round"].values[-1] >= DIGITS_ROUNDS):
             for name, end in in_study(results, DIGITS_END).items():
                 found[name] = _UnitPoints((DIGITS_ROUNDS if over_rounds else end.synapses,), (end.units,))
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import matplotlib
@@ -17,8 +18,7 @@ from secateur.figures.panels import Drawing, powers_of_ten, say_when_empty
 from secateur.figures.style import REFERENCE_COLOUR, WIDTH
 from secateur.figures.summary import mean_and_error
 from secateur.figures.tiles import COLOUR_BAR, MARGIN, axes_at, colour_bar
-from secateur.model.machine import Parameters
-from secateur.studies.store import StudyFolder
+from secateur.model.machine import Machine, Parameters
 
 _DECADES = 5
 """Magnitudes more than this many powers of ten below the largest are drawn like zero."""
@@ -29,9 +29,9 @@ _SPREAD = "#BDBDBD"
 class TrainedMachine:
     """The first trial's machine before pruning, its hidden units ordered by information, and its exact matrix."""
 
-    def __init__(self, results: xr.Dataset, folder: StudyFolder):
+    def __init__(self, results: xr.Dataset, machines: Callable[[int, str, int], Machine]):
         criterion = str(results["criterion"].values[0])
-        self.machine = folder.load_machine(int(results["trial"].values[0]), criterion, 0)
+        self.machine = machines(int(results["trial"].values[0]), criterion, 0)
         information = results["unit_information"].isel(trial=0, criterion=0, round=0).values
         self.order = np.argsort(-information[np.asarray(self.machine.unit_indices[1])], kind="stable")
 

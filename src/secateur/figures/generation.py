@@ -1,4 +1,4 @@
-"""What a machine of digits generates: quality and diversity of samples, conditional samples, likelihood bounds."""
+"""What a machine generates: quality, diversity and activity of samples, samples for a label; how annealing went."""
 
 from __future__ import annotations
 
@@ -21,23 +21,18 @@ from secateur.figures.panels import (
 from secateur.figures.published import CITATION, DIGITS_END, in_study, is_published_digits
 from secateur.figures.style import rule_styles
 from secateur.figures.summary import mean_and_error, total_synapses
-from secateur.studies.config import StudyConfig
+from secateur.figures.wording import nouns_of
 
-SMALLEST_SAMPLE_SIZE = 10.0
-"""Fewer effective annealing runs than this, and log Z rests on a few lucky ones."""
 _SCORES = {"quality": "mean winning probability", "diversity": "entropy of classes (nats)"}
-_DIRECTIONS = {
-    "": "annealed from independent pixels (too high)",
-    "_reverse": "annealed from samples (too low)",
-}
-"""Ends from which log Z is annealed, by the suffix of the variables, and on which side the bound errs on average."""
+_DIRECTIONS = ("", "_reverse")
+"""Ends from which log Z is annealed, independent units and samples, by the suffix of the variables."""
 
 
-def sample_quality(results: xr.Dataset, config: StudyConfig | None = None) -> Drawing:
-    """Quality of model samples over synapses, with test digits, random patterns and published values."""
+def sample_quality(results: xr.Dataset) -> Drawing:
+    """Quality of model samples over synapses, with test rows, random patterns and published values."""
     figure, (axes,) = stacked_panels(results, 1, 2.9)
     _scores(axes, results, "quality", over_rounds=False)
-    published = in_study(results, DIGITS_END) if config and is_published_digits(results, config) else {}
+    published = in_study(results, DIGITS_END) if is_published_digits(results) else {}
     styles = rule_styles(list(published))
     for name, end in published.items():
         axes.plot(end.synapses, end.sample_quality, color=styles[name].colour, **PUBLISHED_MARKER)
@@ -47,22 +42,22 @@ def sample_quality(results: xr.Dataset, config: StudyConfig | None = None) -> Dr
     legend(figure, results)
     beside = f" Open circles: the single runs of {CITATION} after ten rounds." if published else ""
     caption = (
-        "How clearly a digit classifier recognises samples of the retrained machine: its winning probability, averaged "
-        "over the classes it sees, against the number of synapses left. Dashed: real test digits; dotted: random "
-        f"patterns.{beside} {note(results)}"
+        "How clearly a classifier of raw rows recognises samples of the retrained machine: its winning probability, "
+        "averaged over the classes it sees, against the number of synapses left. Dashed: real test rows; dotted: "
+        f"random patterns.{beside} {note(results)}"
     )
     return Drawing(figure, "Sample quality", caption)
 
 
 def sample_diversity(results: xr.Dataset) -> Drawing:
-    """Diversity of model samples over synapses, with test digits and random patterns."""
+    """Diversity of model samples over synapses, with test rows and random patterns."""
     figure, (axes,) = stacked_panels(results, 1, 2.9)
     _scores(axes, results, "diversity", over_rounds=False)
     synapse_axis(axes, results)
     legend(figure, results)
     caption = (
-        "Entropy of the classes that the digit classifier sees in samples of the retrained machine (ln 10 = 2.30 nats "
-        "when all ten digits are equally frequent), against the number of synapses left. Dashed: real test digits; "
+        "Entropy of the classes that the classifier sees in samples of the retrained machine (the logarithm of their "
+        "number when all are equally frequent), against the number of synapses left. Dashed: real test rows; "
         f"dotted: random patterns. {note(results)}"
     )
     return Drawing(figure, "Sample diversity", caption)
@@ -79,51 +74,53 @@ def samples_over_rounds(results: xr.Dataset) -> Drawing:
     legend(figure, results)
     caption = (
         "Quality (top) and diversity (bottom) of samples, as above, over rounds of pruning; round 0 is the trained "
-        "machine. At the same round rules may differ in the number of synapses left. Dashed: real test digits; dotted: "
+        "machine. At the same round rules may differ in the number of synapses left. Dashed: real test rows; dotted: "
         f"random patterns. {note(results)}"
     )
     return Drawing(figure, "Samples over rounds", caption)
 
 
 def conditional_accuracy(results: xr.Dataset) -> Drawing:
-    """Share of samples drawn for a labelled digit that are read as it, over synapses."""
+    """Share of samples drawn for a labelled row that are read as it, over synapses."""
     figure, (axes,) = stacked_panels(results, 1, 2.9)
     plot_rules(axes, results, results["conditional_accuracy"].sel(stage="retrained"), total_synapses(results))
-    reference(axes, float(mean_and_error(1 - results["pixel_error"])[0]), "--", "test digits")
-    reference(axes, 0.1, ":", "guessing")
+    if "pixel_error" in results:
+        reference(axes, float(mean_and_error(1 - results["pixel_error"])[0]), "--", f"test {nouns_of(results)[1]}")
     axes.set_ylim(0, 1.03)
-    axes.set_ylabel("read as the digit")
+    axes.set_ylabel("read as the label")
     synapse_axis(axes, results)
     legend(figure, results)
     caption = (
-        "Share of samples that a digit classifier reads as the digit they were drawn for: the top layer is held at a "
-        "state inferred from a labelled test digit while the retrained machine draws the pixels. Dashed: the same "
-        f"classifier on the test digits themselves; dotted: guessing. {note(results)}"
+        "Share of samples that a classifier of raw rows reads as the label they were drawn for: the top layer is held "
+        "at a state inferred from a labelled test row while the retrained machine draws the visible units. Dashed: the "
+        f"same classifier on the test rows themselves. {note(results)}"
     )
-    return Drawing(figure, "Samples drawn for a digit", caption)
+    return Drawing(figure, "Samples drawn for a label", caption)
 
 
-def log_likelihood_bound(results: xr.Dataset) -> Drawing:
-    """Variational bound on the log-likelihood of test digits over synapses, with log Z annealed from either end."""
-    figure, panels = stacked_panels(results, 2, 2.3)
-    for axes, (suffix, title) in zip(panels, _DIRECTIONS.items(), strict=True):
-        bounds = results[f"log_likelihood_bound{suffix}"].sel(stage="retrained")
-        plot_rules(axes, results, bounds, total_synapses(results))
-        reference(axes, float(mean_and_error(bounds.isel(criterion=0, round=0))[0]), "--", "unpruned machine")
-        synapse_axis(axes, results, label=axes is panels[-1])
-        axes.set_ylabel("nats per digit")
+def sample_statistics(results: xr.Dataset) -> Drawing:
+    """Distances of samples from test rows in rates, covariances and numbers of active units, over synapses."""
+    titles = {
+        "rate_error": ("rates", "difference"),
+        "covariance_error": ("covariances of pairs", "difference"),
+        "count_distance": ("number of active units", "distance"),
+    }
+    figure, panels = stacked_panels(results, len(titles), 2.0)
+    for axes, (name, (title, label)) in zip(panels, titles.items(), strict=True):
+        plot_rules(axes, results, results[name].sel(stage="retrained"), total_synapses(results))
+        chance = float(mean_and_error(results[f"reference_{name}"])[0])
+        reference(axes, chance, ":", f"training {nouns_of(results)[1]}")
         axes.set_title(title, loc="left")
-    limits = np.array([axes.get_ylim() for axes in panels])
-    for axes in panels:
-        axes.set_ylim(limits[:, 0].min(), limits[:, 1].max())
+        axes.set_ylabel(label)
+        axes.set_ylim(bottom=0)
+        synapse_axis(axes, results, label=axes is panels[-1])
     legend(figure, results)
     caption = (
-        "Variational bound on the mean log-likelihood of a test digit after retraining (higher is better). The "
-        "partition function is annealed from independent pixels (top; on average the bound comes out too high) and "
-        "from samples of the machine (bottom; too low), on equal axes: read them together. "
-        f"{annealing_note(results)} Dashed: the unpruned machine. {note(results)}"
+        "How far samples of the retrained machine are from test rows: root mean square difference of rates and of "
+        "covariances of pairs, and total variation distance of the number of active units (0 to 1). Dotted: as many "
+        f"training rows in place of samples, so what chance alone makes. {note(results)}"
     )
-    return Drawing(figure, "Likelihood of unseen digits", caption)
+    return Drawing(figure, "Activity of samples", caption)
 
 
 def annealing_note(results: xr.Dataset) -> str:
@@ -145,12 +142,16 @@ def annealing_note(results: xr.Dataset) -> str:
         f"from an effective number of runs of {np.median(sizes):.0f} (median; at least {sizes.min():.1f}); its two "
         f"ends differ by {np.median(abs(gaps)):.2g} nats (median; at most {abs(gaps).max():.2g})."
     ]
-    n_few = int((sizes < SMALLEST_SAMPLE_SIZE).sum())
-    if n_few:
-        sentences.append(
-            f"In {n_few} of {sizes.size} estimates fewer than {SMALLEST_SAMPLE_SIZE:.0f} runs count: these cannot be "
-            "trusted."
-        )
+    if "test_log_likelihood_trusted" in results:
+        trusted = retrained["test_log_likelihood_trusted"].values[once].ravel()
+        trusted = trusted[np.isfinite(trusted)]
+        n_bad = int((trusted == 0).sum())
+        if n_bad:
+            sentences.append(
+                f"{n_bad} of {trusted.size} likelihoods are withheld, because their own diagnostics reject log Z: too "
+                "few effective annealing runs, or two directions that disagree. More chains and temperatures "
+                "(evaluation.n_annealing_chains, evaluation.n_temperatures) help."
+            )
     return " ".join(sentences)
 
 
@@ -158,6 +159,6 @@ def _scores(axes: Axes, results: xr.Dataset, name: str, over_rounds: bool) -> No
     values = results[f"sample_{name}"].sel(stage="retrained")
     plot_rules(axes, results, values, None if over_rounds else total_synapses(results))
     references = mean_and_error(results[f"reference_{name}"])[0]
-    reference(axes, float(references.sel(reference="test digits")), "--", "test digits")
-    reference(axes, float(references.sel(reference="random patterns")), ":", "random patterns")
+    for value, linestyle in zip(references, ("--", ":"), strict=True):
+        reference(axes, float(value), linestyle, str(value["reference"].values))
     axes.set_ylabel(_SCORES[name])

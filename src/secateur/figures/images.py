@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import matplotlib
@@ -29,7 +30,6 @@ from secateur.figures.tiles import (
     stacked_tiles,
 )
 from secateur.model.machine import Machine
-from secateur.studies.store import StudyFolder
 
 _UNPRUNED = RuleStyle("unpruned", "#222222", "o")
 _MOST_UNITS = 5 * COLUMNS
@@ -47,7 +47,8 @@ def example_samples(results: xr.Dataset) -> Drawing:
     for row, style in enumerate(styles.values()):
         blocks.append((style, [str(number) for number in shown], [samples.values[row, number] for number in shown]))
 
-    shape, n_columns = pixel_grid(results).shape, max(results.sizes["example"], 8)
+    grid, n_columns = pixel_grid(results), max(results.sizes["example"], 8)
+    shape = grid.shape
     ink = matplotlib.colormaps["Greys"].with_extremes(bad=_NOT_MEASURED)
     left, gap, title = 0.35, 0.1, 0.27
     tile = (WIDTH - left - MARGIN) / n_columns * shape[0] / shape[1]
@@ -59,7 +60,8 @@ def example_samples(results: xr.Dataset) -> Drawing:
         axes = axes_at(figure, left, top - tile * len(rows), WIDTH - left - MARGIN, tile * len(rows))
         top -= tile * len(rows) + gap
         tiles = np.ones((len(rows), n_columns, *shape, 4))
-        tiles[:, : len(rows[0])] = ink(np.reshape(rows, (*np.shape(rows)[:2], *shape)))
+        tiles[:, : len(rows[0])] = ink(_on_grid(np.stack(rows), grid))
+        tiles[:, :, ~grid.inside] = PAPER
         axes.imshow(mosaic(tiles.reshape(-1, *shape, 4), n_columns), interpolation="nearest", aspect="auto")
         frame(axes, style, style.label)
         places = (np.arange(len(rows)) + 0.5) / len(rows) * axes.get_ylim()[0]
@@ -73,15 +75,18 @@ def example_samples(results: xr.Dataset) -> Drawing:
     return Drawing(figure, "Example samples", caption)
 
 
-def receptive_fields(results: xr.Dataset, folder: StudyFolder) -> Drawing:
-    """Weights from the pixels to the surviving units of the first hidden layer, most informative unit first."""
+def receptive_fields(results: xr.Dataset, machines: Callable[[int, str, int], Machine]) -> Drawing:
+    """Weights from the pixels to the surviving units of the first hidden layer, most informative unit first.
+
+    ``machines(trial, criterion, round)`` loads a stored machine.
+    """
     criteria = [str(name) for name in results["criterion"].values]
     n_rounds = int(results["round"].values[-1])
     trial = int(results["trial"].values[0])
     information = results["unit_information"].isel(trial=0)
-    blocks = [(_UNPRUNED, folder.load_machine(trial, criteria[0], 0), information.isel(criterion=0, round=0).values)]
+    blocks = [(_UNPRUNED, machines(trial, criteria[0], 0), information.isel(criterion=0, round=0).values)]
     for name, style in rule_styles(criteria).items():
-        machine = folder.load_machine(trial, name, n_rounds)
+        machine = machines(trial, name, n_rounds)
         blocks.append((style, machine, information.sel(criterion=name).isel(round=-1).values))
 
     existing = [np.abs(np.asarray(m.weights[0])[np.asarray(m.masks[0])]) for _, m, _ in blocks]
@@ -120,7 +125,8 @@ def lost_pixels(results: xr.Dataset) -> Drawing:
     """Share of trials in which a pixel has lost all synapses after the last round, one map per rule."""
     styles = rule_styles([str(name) for name in results["criterion"].values])
     lost = results["lost_pixel"].isel(round=-1).transpose("criterion", "trial", "pixel")
-    shape, n_columns = pixel_grid(results).shape, 3
+    grid, n_columns = pixel_grid(results), 3
+    shape = grid.shape
     side, gap, title = (WIDTH - 2 * MARGIN - 2 * 0.2) / n_columns, 0.2, 0.5
     n_rows = math.ceil(len(styles) / n_columns)
     tall = side * shape[0] / shape[1]
@@ -131,7 +137,7 @@ def lost_pixels(results: xr.Dataset) -> Drawing:
         row, column = divmod(place, n_columns)
         bottom = height - (row + 1) * (tall + title)
         axes = axes_at(figure, MARGIN + column * (side + gap), bottom, side, tall)
-        axes.imshow(maps.mean(axis=0).reshape(shape), cmap=ink, norm=norm, interpolation="nearest", aspect="auto")
+        axes.imshow(_on_grid(maps.mean(axis=0), grid), cmap=ink, norm=norm, interpolation="nearest", aspect="auto")
         n_lost = maps.sum(axis=1).mean()
         label = style.label if len(style.label) <= 15 else f"{style.label[:14]}…"
         frame(axes, style, f"{label}\n" + (f"{n_lost:.1f} lost" if np.isfinite(n_lost) else "not measured"))
@@ -140,9 +146,16 @@ def lost_pixels(results: xr.Dataset) -> Drawing:
     trials = f"; shade: share of {n_trials} trials" if n_trials > 1 else " in the only trial"
     caption = (
         f"Pixels that have lost all their synapses after round {n_rounds}{trials}. Above each map: mean number of "
-        f"lost pixels, of {math.prod(shape)}."
+        f"lost pixels, of {grid.places.size}."
     )
     return Drawing(figure, "Lost pixels", caption)
+
+
+def _on_grid(values: np.ndarray, grid: PixelGrid) -> np.ndarray:
+    """Values of every pixel, last, as images; 0 where there is no pixel."""
+    images = np.zeros((*values.shape[:-1], math.prod(grid.shape)), values.dtype)
+    images[..., grid.places] = values
+    return images.reshape(*values.shape[:-1], *grid.shape)
 
 
 def _at_most(blocks: list[tuple[RuleStyle, Machine, np.ndarray]]) -> str:

@@ -23,6 +23,7 @@ from secateur.figures.panels import (
 )
 from secateur.figures.style import REFERENCE_COLOUR, rule_styles
 from secateur.figures.summary import error_bar_note, mean_and_error, rule_groups, total_synapses
+from secateur.figures.wording import nouns_of
 
 STAGES = {"pruned": "right after pruning", "retrained": "after retraining"}
 """What the stages of a round are called."""
@@ -41,29 +42,72 @@ def divergence(results: xr.Dataset) -> Drawing:
     synapse_axis(panels[-1], results)
     legend(figure, results)
     caption = (
-        "Exact Kullback-Leibler divergence of the model from the training patches (0 would be a perfect fit), right "
+        "Exact Kullback-Leibler divergence of the model from the training data (0 would be a perfect fit), right "
         "after each pruning step (top) and after the retraining that follows it (bottom; other scale). Dashed: the "
         f"unpruned machine. {note(results)}"
     )
     return Drawing(figure, "Divergence from the data", caption)
 
 
+def trusted(results: xr.Dataset, name: str, verdict: str = "test_log_likelihood_trusted") -> xr.DataArray:
+    """Values of a variable, NaN where their own verdict rejects them; all where there is no verdict: they are exact."""
+    return results[name].where(results[verdict] != 0) if verdict in results else results[name]
+
+
 def test_likelihood(results: xr.Dataset) -> Drawing:
-    """Exact mean log-likelihood of validation patches over synapses, right after pruning and after retraining."""
+    """Mean log-likelihood of test rows over synapses, right after pruning and after retraining; without what is not to
+    be trusted.
+    """
     figure, panels = stacked_panels(results, 2, 2.2)
-    values = results["test_log_likelihood"]
+    values = trusted(results, "test_log_likelihood")
+    alone = results.get("independent_log_likelihood")
     for axes, stage in zip(panels, STAGES, strict=True):
         _over_synapses(axes, results, values.sel(stage=stage), stage)
         reference(axes, _unpruned(values), "--", "unpruned")
-        axes.set_ylabel("nats per patch")
+        if alone is not None:
+            reference(axes, float(mean_and_error(alone)[0]), ":", "independent units")
+        axes.set_ylabel(f"nats per {nouns_of(results)[0]}")
     synapse_axis(panels[-1], results)
     legend(figure, results)
     caption = (
-        "Exact mean log-likelihood of validation patches, which were not trained on (higher is better), right after "
-        f"each pruning step (top) and after retraining (bottom; other scale). Dashed: the unpruned machine. "
-        f"{note(results)}"
+        f"{_how_found(results)} of test {nouns_of(results)[1]}, which were not trained on (higher is better), right "
+        "after each pruning step (top) and after retraining (bottom; other scale). Dashed: the unpruned machine; "
+        f"dotted: independent units. {_withheld(results, values)}{note(results)}"
     )
-    return Drawing(figure, "Likelihood of unseen patches", caption)
+    return Drawing(figure, f"Likelihood of unseen {nouns_of(results)[1]}", caption)
+
+
+def gain_per_spike(results: xr.Dataset) -> Drawing:
+    """Held-out log-likelihood per spike above independent units, over synapses; without what is not to be trusted."""
+    figure, panels = stacked_panels(results, 2, 2.2)
+    values = trusted(results, "gain_per_spike", "gain_trusted")
+    for axes, stage in zip(panels, STAGES, strict=True):
+        _over_synapses(axes, results, values.sel(stage=stage), stage)
+        reference(axes, _unpruned(values), "--", "unpruned")
+        reference(axes, 0.0, ":", "independent units")
+        axes.set_ylabel("nats per spike")
+    synapse_axis(panels[-1], results)
+    legend(figure, results)
+    caption = (
+        "Log-likelihood of held-out epochs above that of independent units, per spike, right after each pruning step "
+        f"(top) and after retraining (bottom; other scale). Dashed: the unpruned machine. "
+        f"{_withheld(results, values)}{note(results)}"
+    )
+    return Drawing(figure, "Gain per spike", caption)
+
+
+def _how_found(results: xr.Dataset) -> str:
+    if "test_log_likelihood_trusted" not in results:
+        return "Exact mean log-likelihood"
+    what = "Mean log-likelihood" if results.sizes["layer"] == 2 else "Variational bound on the mean log-likelihood"
+    return f"{what} (log Z annealed both ways)"
+
+
+def _withheld(results: xr.Dataset, values: xr.DataArray) -> str:
+    """How many values are not drawn because they are not to be trusted."""
+    measured = int(results[str(values.name)].notnull().sum())
+    n_bad = measured - int(values.notnull().sum())
+    return f"{n_bad} of {measured} estimates are not to be trusted and not drawn. " if n_bad else ""
 
 
 def log_frequency_error(results: xr.Dataset) -> Drawing:

@@ -8,7 +8,6 @@ import numpy as np
 import xarray as xr
 
 from secateur.figures.summary import mean_and_error, total_synapses
-from secateur.studies.config import DigitsConfig, StudyConfig
 
 _Value = TypeVar("_Value")
 
@@ -92,19 +91,17 @@ DIGITS_FRACTION = 0.1
 DIGITS_HIDDEN = (400, 676)
 
 
-def is_published_digits(results: xr.Dataset, config: StudyConfig) -> bool:
+def is_published_digits(results: xr.Dataset) -> bool:
     """Whether the study prunes the published machine, 400-400-676, of MNIST digits of 20 x 20 pixels."""
-    return (
-        isinstance(config, DigitsConfig)
-        and config.data.dataset == "mnist"
-        and tuple(int(side) for side in results.attrs["image_shape"]) == (20, 20)
-        and config.model.hidden == DIGITS_HIDDEN
+    return results.attrs.get("dataset") == "mnist" and tuple(int(n) for n in results.attrs.get("layer_sizes", ())) == (
+        400,
+        *DIGITS_HIDDEN,
     )
 
 
-def is_published_schedule(config: StudyConfig) -> bool:
+def is_published_schedule(results: xr.Dataset) -> bool:
     """Whether every round removes what a round of the published digits study removed, so that rounds compare."""
-    return bool(np.allclose(config.pruning.fraction, DIGITS_FRACTION))
+    return bool(np.allclose(results.attrs["pruning_fraction"], DIGITS_FRACTION))
 
 
 def in_study(results: xr.Dataset, published: dict[str, _Value]) -> dict[str, _Value]:

@@ -22,7 +22,11 @@ from secateur.figures.summary import error_bar_note, mean_and_error, rule_groups
 
 QUANTITIES = {
     "weight": ("|weight|", "the magnitude of the weight", "|weight| (nats)"),
-    "presynaptic rate": ("presynaptic rate", "the rate of the pixel", "rate of the pixel (probability of 1)"),
+    "presynaptic rate": (
+        "presynaptic rate",
+        "the rate of the visible unit",
+        "rate of the visible unit (probability of 1)",
+    ),
     "postsynaptic rate": (
         "postsynaptic rate",
         "the rate of the hidden unit",
@@ -58,8 +62,9 @@ def elimination(results: xr.Dataset, quantity: str) -> Drawing:
     panels[-1].set_xlabel(label)
     legend(figure, results)
     caption = (
-        f"Probability that the first round removes a synapse, by {words} before the removal: one point per decile of "
-        f"the synapses, at the decile's mean. Dotted: the share removed of all. {error_bar_note(results)}"
+        f"Probability that the first round removes a synapse of the first matrix, by {words} before the removal: one "
+        "point per decile of the synapses, at the decile's mean. Dotted: the share removed of all. "
+        f"{error_bar_note(results)}"
     )
     return Drawing(figure, f"Elimination by {short}", caption)
 

@@ -12,14 +12,15 @@ import jinja2
 import numpy as np
 import xarray as xr
 
-from secateur.figures import RULE_STYLES, draw_all, rule_styles
+from secateur.figures import RULE_STYLES, Caption, rule_styles
+from secateur.figures.comparisons import quantile
 from secateur.figures.summary import has_error_bars
+from secateur.figures.wording import share
 from secateur.pruning import ImportanceSampling
-from secateur.report.digits import digits_content
-from secateur.report.patches import patches_content
-from secateur.report.wording import share
+from secateur.report.content import findings_content
+from secateur.report.drawing import draw_all, shown_of
 from secateur.storage.arrays import write_atomically
-from secateur.studies.config import DigitsConfig, PatchesConfig, StudyConfig
+from secateur.studies.config import StudyConfig
 from secateur.studies.sessions import mixed_versions
 from secateur.studies.store import StudyFolder
 
@@ -49,16 +50,20 @@ def write_report(folder: StudyFolder) -> Path:
     OSError
         If a file of the study is missing or the folder cannot be written.
     """
-    captions = draw_all(folder)
-    figures = {
-        name: {"title": caption.title, "text": caption.text, "source": embedded(folder.path / "figures" / name)}
-        for name, caption in captions.items()
-    }
-    template = environment().get_template(f"{folder.config.kind}.html.jinja")
-    page = template.render(figures=figures, **_content(folder), **_content_of_kind(folder))
+    shown = shown_of(folder)
+    sections = [
+        (heading, [(name, _embedded_figure(folder, name, caption)) for name, caption in captions.items()])
+        for heading, captions in draw_all(folder).items()
+    ]
+    template = environment().get_template("study.html.jinja")
+    page = template.render(sections=sections, **_content(folder), **findings_content(shown))
     path = folder.path / "report.html"
     write_atomically(path, lambda t: t.write_text(page, "utf-8"))
     return path
+
+
+def _embedded_figure(folder: StudyFolder, name: str, caption: Caption) -> dict[str, str]:
+    return {"title": caption.title, "text": caption.text, "source": embedded(folder.path / "figures" / name)}
 
 
 def environment() -> jinja2.Environment:
@@ -88,6 +93,7 @@ def _content(folder: StudyFolder) -> dict[str, Any]:
         "n_sessions": len(facts.get("sessions", [])),
         "n_trials": results.sizes["trial"],
         "error_bars": has_error_bars(results),
+        "t_quantile": quantile(np.zeros(results.sizes["trial"])),
         "trust_rows": _trust_rows(results),
         "sampling": config.importance if isinstance(config.importance, ImportanceSampling) else None,
         "largest_r_hat": LARGEST_R_HAT,
@@ -98,15 +104,6 @@ def _content(folder: StudyFolder) -> dict[str, Any]:
         "own_rules": [name for name in config.criteria if name not in RULE_STYLES],
         "files": _FILES,
     }
-
-
-def _content_of_kind(folder: StudyFolder) -> dict[str, Any]:
-    """What the page of this kind of study shows."""
-    results, config = folder.results, folder.config
-    if isinstance(config, PatchesConfig):
-        return patches_content(results, config)
-    assert isinstance(config, DigitsConfig)
-    return digits_content(results, config, folder.provenance)
 
 
 def finished(facts: dict[str, Any]) -> str | None:

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from secateur.figures.comparisons import at_synapses, errors_left, synapses_left
 from secateur.figures.published import DIGITS_END, DIGITS_ERRORS, in_study
 from secateur.figures.style import RuleStyle, rule_styles
-from secateur.report.digits_findings import at_synapses, retrained_errors, synapses_left
-from secateur.report.wording import mean_of, percent, points, written
+from secateur.figures.wording import mean_of, percent, points, written
 
 TOLERANCE = 0.005
 """Difference of test errors up to which they are called equal: published values were read off plots."""
@@ -77,7 +77,7 @@ def at_published(synapses: np.ndarray, values: np.ndarray, wanted: float) -> np.
 def compared_errors(results: xr.Dataset) -> list[ComparedError]:
     """Every published test error beside ours: unpruned, raw pixels, then by rule from many to few synapses."""
     first = str(results["criterion"].values[0])
-    unpruned, pixels = retrained_errors(results, first)[:, 0], results["pixel_error"].values
+    unpruned, pixels = errors_left(results, first)[:, 0], results["pixel_error"].values
     found = [
         ComparedError("unpruned machine", None, None, DIGITS_ERRORS.unpruned, False, unpruned),
         ComparedError("raw pixels", None, None, DIGITS_ERRORS.raw_pixels, False, pixels),
@@ -87,7 +87,7 @@ def compared_errors(results: xr.Dataset) -> list[ComparedError]:
         if name in DIGITS_ERRORS.above:
             values.append((*DIGITS_ERRORS.above[name], True))
         for number, error, above in values:
-            ours = at_published(synapses_left(results, name), retrained_errors(results, name), number)
+            ours = at_published(synapses_left(results, name), errors_left(results, name), number)
             found.append(ComparedError(style.label, style, number, error, above, ours))
     return found
 

@@ -68,6 +68,12 @@ def read_npy(path: str | os.PathLike[str], max_bytes: int) -> np.ndarray:
         return _array(file, size)
 
 
+def open_npy(path: str | os.PathLike[str]) -> np.ndarray:
+    """The array of an ``.npy`` file, which stays on disk until its values are taken; errors as of :func:`read_npz`."""
+    with _in_few_words():
+        return np.lib.format.open_memmap(path, mode="r")
+
+
 @contextmanager
 def _in_few_words() -> Iterator[None]:
     """Turn whatever damage raises into a ValueError of one line."""

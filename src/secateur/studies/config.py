@@ -5,178 +5,24 @@ from __future__ import annotations
 import difflib
 import tomllib
 from importlib import resources
-from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ValidationError
 
-from secateur.model import checked
-from secateur.pruning import ImportanceSampling, rule_named, schedule_named
-from secateur.pruning.removal import Zeros
-from secateur.pruning.rules import NAME
 from secateur.storage import limits
-from secateur.training import TrainingSettings
+from secateur.studies.settings import StudyConfig
 
-
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class ModelSettings(_Settings):
-    """The machine before training."""
-
-    hidden: tuple[int, ...] = Field(description="units of each hidden layer")
-    receptive_field: int | None = Field(
-        None, ge=1, le=limits.MAX_HIDDEN, description="side of the first layer's receptive fields; none: all pixels"
-    )
-    weight_scale: float = Field(0.1, ge=0, description="standard deviation of the first weights")
-    hidden_bias: float = Field(0.0, description="first bias of hidden units, in nats")
-
-    @field_validator("hidden")
-    @classmethod
-    def _at_least_one_unit(cls, hidden: tuple[int, ...]) -> tuple[int, ...]:
-        if not hidden or min(hidden) < 1:
-            raise ValueError("must name at least one hidden layer with at least one unit each")
-        if len(hidden) > limits.MAX_HIDDEN_LAYERS or max(hidden) > limits.MAX_HIDDEN:
-            raise ValueError(f"must name at most {limits.MAX_HIDDEN_LAYERS} layers of {limits.MAX_HIDDEN:,} units")
-        if any(lower * upper > limits.MAX_SYNAPSES for lower, upper in pairwise(hidden)):
-            raise ValueError(f"must have at most {limits.MAX_SYNAPSES:,} synapses between two layers")
-        return hidden
-
-
-class PruningSettings(_Settings):
-    """What one round removes."""
-
-    fraction: float | tuple[float, ...] = Field(description="share of each weight matrix's remaining synapses")
-    zeros: Zeros = Field("fraction", description="zero rule")
-    schedule: str = Field("rounds", description="when synapses go: rounds, or a schedule of one's own")
-    shrink_at: float = Field(
-        1.0, gt=0, le=1, description="share of the work that must go before arrays shrink to the living units; 1: never"
-    )
-
-    @field_validator("schedule")
-    @classmethod
-    def _known_schedule(cls, schedule: str, info: Any) -> str:
-        if not (info.context and info.context["finished"] and NAME.fullmatch(schedule)):
-            schedule_named(schedule)
-        return schedule
-
-
-class StudyConfig(_Settings):
-    """What every study has: a name, trials, rounds and rules, a machine, how it is trained, pruned and retrained."""
-
-    name: str = Field(min_length=1, description="name of the study")
-    kind: str = Field(description="which built-in procedure runs")
-    title: str = Field(description="one line for the report")
-    size: str = Field(description="which of the file's sizes this is")
-    seed: int = Field(0, ge=0, le=limits.MAX_SEED)
-    trials: int = Field(3, ge=1, le=limits.MAX_TRIALS)
-    trials_at_once: int | None = Field(None, ge=1, description="trials that run as one batch; none: all of them")
-    rounds: int = Field(5, ge=1, le=limits.MAX_ROUNDS)
-    criteria: tuple[str, ...] = Field(min_length=1, max_length=limits.MAX_CRITERIA)
-    threads: int = Field(2, ge=1, le=limits.MAX_THREADS, description="rules that run at the same time")
-    model: ModelSettings
-    training: TrainingSettings
-    retraining: TrainingSettings
-    pruning: PruningSettings
-    # Gibbs sampling, because tempering in every round would cost ten times as much; the results hold R-hat.
-    importance: ImportanceSampling | Literal["exact"] = ImportanceSampling(sampler="gibbs")
-
-    @field_validator("criteria")
-    @classmethod
-    def _known_criteria(cls, criteria: tuple[str, ...], info: Any) -> tuple[str, ...]:
-        for criterion in criteria:
-            # The report of a study with somebody's own rule must not need that rule.
-            if not (info.context and info.context["finished"] and NAME.fullmatch(criterion)):
-                rule_named(criterion)
-        if len(set(criteria)) < len(criteria):
-            raise ValueError("must not name a criterion twice")
-        return criteria
-
-    def model_post_init(self, _: Any) -> None:
-        """Check what concerns several settings at once."""
-        checked.fraction(self.pruning.fraction, len(self.model.hidden))
-
-
-class DigitsData(_Settings):
-    """Which digits, and how they are split."""
-
-    dataset: Literal["handwritten-digits", "mnist"] = Field(
-        "handwritten-digits", description="scikit-learn's 8 x 8 digits, which are always there, or MNIST"
-    )
-    data_dir: str | None = Field(None, description="folder with the data sets (MNIST)")
-    side: Literal[20, 28] = Field(20, description="pixels per side that are kept around the centre (MNIST)")
-    test_share: float = Field(
-        0.28, gt=0, lt=1, description="share kept for testing, split by seed and trial (handwritten digits)"
-    )
-
-
-class DigitsEvaluation(_Settings):
-    """What is measured at every stage of a digits study."""
-
-    n_mean_field: int = Field(
-        50, ge=1, le=limits.MAX_SWEEPS, description="most mean-field updates of the hidden layers"
-    )
-    mean_field_tolerance: float = Field(1e-3, gt=0, description="largest change of a probability at which to stop")
-    n_samples: int = Field(
-        250,
-        ge=10,
-        le=limits.MAX_SAMPLES,
-        description="samples, of chains of their own, that the digit classifier judges",
-    )
-    n_conditional_samples: int = Field(
-        250, ge=10, le=limits.MAX_SAMPLES, description="samples with the top layer held, for labelled digits"
-    )
-    n_sweeps: int = Field(100, ge=1, le=limits.MAX_SWEEPS, description="Gibbs sweeps from a training digit to a sample")
-    n_examples: int = Field(10, ge=1, le=limits.MAX_EXAMPLES, description="samples kept as examples")
-    n_annealing_chains: int = Field(100, ge=2, le=limits.MAX_CHAINS, description="annealing runs for log Z")
-    n_temperatures: int = Field(
-        300, ge=2, le=limits.MAX_SAMPLES, description="inverse temperatures of each annealing run"
-    )
-
-
-class DigitsConfig(StudyConfig):
-    """A digits study with every setting it runs with."""
-
-    kind: Literal["digits"] = "digits"
-    data: DigitsData = DigitsData()
-    pretraining: TrainingSettings
-    evaluation: DigitsEvaluation = DigitsEvaluation()
-
-
-class PatchesData(_Settings):
-    """Which images the patches are cut from, and how many."""
-
-    dataset: Literal["cifar-10-or-photographs", "cifar-10", "photographs"] = Field(
-        "cifar-10-or-photographs", description="CIFAR-10, scikit-learn's two photographs, or the first that is there"
-    )
-    data_dir: str | None = Field(None, description="folder with the data sets")
-    n_train: int = Field(90_000, ge=100, le=limits.MAX_SAMPLES, description="training patches of each trial")
-    n_validation: int = Field(
-        20_000, ge=100, le=limits.MAX_SAMPLES, description="validation patches of each trial, from other images"
-    )
-    radius: float = Field(2.1, gt=0, le=100, description="radius of a patch in pixels; 2.1 gives 13 pixels")
-
-
-class PatchesEvaluation(_Settings):
-    """What is measured at every stage of a patches study."""
-
-    n_samples: int = Field(
-        90_000, ge=100, le=limits.MAX_SAMPLES, description="independent samples for the sampled log-frequency error"
-    )
-
-
-class PatchesConfig(StudyConfig):
-    """A patches study with every setting it runs with."""
-
-    kind: Literal["patches"] = "patches"
-    data: PatchesData = PatchesData()
-    importance: ImportanceSampling | Literal["exact"] = "exact"
-    evaluation: PatchesEvaluation = PatchesEvaluation()
-
-
-_CONFIGS: dict[str, type[StudyConfig]] = {"digits": DigitsConfig, "patches": PatchesConfig}
+__all__ = [
+    "BuiltInStudy",
+    "StudyConfig",
+    "built_in_studies",
+    "known_names",
+    "load_config",
+    "one_line",
+    "parse_change",
+    "resolved",
+]
 
 
 class BuiltInStudy(NamedTuple):
@@ -225,16 +71,50 @@ def load_config(
         content = _merge(content, _size(study, sizes, chosen)) | {"size": chosen}
     elif size not in (None, content.get("size")):
         raise ValueError(f"study {str(study)!r} has no sizes; leave size out")
-    kind = content.get("kind")
-    if not isinstance(kind, str) or kind not in _CONFIGS:
-        raise ValueError(f"study {str(study)!r}: kind must be one of {', '.join(_CONFIGS)}, got {_short(kind)}")
-    model = _CONFIGS[kind]
+    path = Path(study)
+    folder = path.parent if path.suffix == ".toml" and str(study) not in built_in_studies() else Path()
+    return resolved(_upgraded(content), changes, what=f"study {str(study)!r}", folder=folder, finished=finished)
+
+
+def resolved(
+    content: dict[str, Any],
+    changes: dict[str, Any] | None = None,
+    *,
+    what: str = "settings",
+    folder: Path | None = None,
+    finished: bool = False,
+) -> StudyConfig:
+    """The settings of a study from a table of them; parameters and errors as of :func:`load_config`.
+
+    ``folder``: where relative paths of data start; ``what``: how messages call the table.
+    """
     for name, value in (changes or {}).items():
-        _set(model, content, name, value)
+        _set(StudyConfig, content, name, value)
+    _redraw_where_asked(content)
     try:
-        return model.model_validate(content, context={"finished": finished})
+        config = StudyConfig.model_validate(content, context={"finished": finished})
     except ValidationError as error:
-        raise ValueError(f"study {str(study)!r}: {one_line(model, error)}") from error
+        raise ValueError(f"{what}: {one_line(StudyConfig, error)}") from error
+    config.data.below(folder or Path())
+    return config
+
+
+def _redraw_where_asked(content: dict[str, Any]) -> None:
+    """Say to every training that rows are drawn afresh, where the data are to be."""
+    data = content.get("data")
+    if isinstance(data, dict) and data.get("binarize") == "redraw":
+        for name in ("pretraining", "training", "retraining"):
+            if isinstance(content.get(name), dict):
+                content[name] = content[name] | {"redraw": True}
+
+
+def _upgraded(content: dict[str, Any]) -> dict[str, Any]:
+    """Settings of files that named a kind of study, in today's words."""
+    kind = content.pop("kind", None)
+    evaluation = content.get("evaluation")
+    if kind == "patches" and isinstance(evaluation, dict) and "n_samples" in evaluation:
+        evaluation["n_frequency_samples"] = evaluation.pop("n_samples")
+    return content
 
 
 def parse_change(text: str) -> tuple[str, Any]:
@@ -325,7 +205,7 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 
 
 def _set(model: type[BaseModel], content: dict[str, Any], name: str, value: Any) -> None:
-    if name not in _known_names(model):
+    if name not in known_names(model):
         raise ValueError(f"unknown setting {name!r}{_nearest(model, name)}")
     *tables, last = name.split(".")
     for table in tables:
@@ -335,19 +215,24 @@ def _set(model: type[BaseModel], content: dict[str, Any], name: str, value: Any)
     content[last] = value
 
 
-def _known_names(model: type[BaseModel], prefix: str = "") -> list[str]:
+def known_names(model: type[BaseModel], prefix: str = "") -> list[str]:
     """Dotted names of all settings; a setting that may be a table or a word is known both ways."""
     names = []
     for name, field in model.model_fields.items():
         kinds = get_args(field.annotation) or (field.annotation,)
         tables = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
         for table in tables:
-            names += _known_names(table, f"{prefix}{name}.")
+            names += known_names(table, f"{prefix}{name}.")
         if len(tables) < len(kinds):
             names.append(f"{prefix}{name}")
     return names
 
 
 def _nearest(model: type[BaseModel], name: str) -> str:
-    near = difflib.get_close_matches(name, _known_names(model), n=1)
-    return f"; did you mean {near[0]!r}?" if near else "; see the study.toml of any run for all settings"
+    known = known_names(model)
+    near = difflib.get_close_matches(name, known, n=1)
+    if not near:  # the table may be missing
+        lasts = {setting.rpartition(".")[2]: setting for setting in reversed(known)}
+        last = difflib.get_close_matches(name.rpartition(".")[2], lasts, n=1, cutoff=0.7)
+        near = [lasts[found] for found in last]
+    return f"; did you mean {near[0]!r}?" if near else "; 'secateur studies NAME' lists all settings of a study"

@@ -10,9 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from threadpoolctl import threadpool_limits
 
 from secateur.storage.progress import Progress, Stopwatch
-from secateur.studies.config import DigitsConfig, PatchesConfig, StudyConfig
-from secateur.studies.digits import DigitsStudy
-from secateur.studies.patches import PatchesStudy
+from secateur.studies.config import StudyConfig
 from secateur.studies.record import peek
 from secateur.studies.store import StudyFolder
 from secateur.studies.study import Study
@@ -43,10 +41,7 @@ class Crew(Protocol):
 def prepare(config: StudyConfig, trials: tuple[int, ...], clock: Stopwatch) -> Study:
     """Data and first machines of some trials."""
     with clock.compilations(), clock.phase("prepare"):
-        if isinstance(config, DigitsConfig):
-            return DigitsStudy(config, trials)
-        assert isinstance(config, PatchesConfig)
-        return PatchesStudy(config, trials)
+        return Study(config, trials)
 
 
 def unfinished(folder: StudyFolder, config: StudyConfig, trials: tuple[int, ...]) -> list[Task]:

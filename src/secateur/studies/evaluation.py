@@ -1,7 +1,7 @@
-"""What a machine is good for: encoding and samples.
+"""What measures of a machine are made of: classifiers, encodings, samples, annealing runs.
 
 Accuracy and quality follow Scholl, Rule & Hennig 2021 (Methods, "Evaluation"): a multinomial logistic regression reads
-the digit from the top layer's mean-field probabilities, and one trained on raw pixels judges samples of the model.
+the label from the top layer's mean-field probabilities, and one trained on raw pixels judges samples of the model.
 """
 
 from __future__ import annotations
@@ -17,10 +17,14 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from secateur.model import mean_field
-from secateur.model.arrays import AnyArray
-from secateur.model.machine import Machine
+from secateur import likelihood
+from secateur.model import mean_field, units
+from secateur.model.arrays import AnyArray, Keys
+from secateur.model.machine import Machine, States
 from secateur.model.trials import over_trials
+from secateur.sampling.draws import swept
+from secateur.sampling.starts import started
+from secateur.studies.settings import EvaluationSettings
 
 _BATCH_ROWS = 500
 _EPOCHS = 10
@@ -33,15 +37,15 @@ _CHUNK_ROWS = 500  # rows that mean-field inference holds at once: they stay in 
 
 @dataclass(frozen=True)
 class SampleScores:
-    """How a digit classifier judges samples of the model.
+    """How a classifier judges samples of the model.
 
     Attributes
     ----------
     quality
         Mean winning probability, averaged over the predicted classes (each class counts once).
     diversity
-        Entropy in nats of the predicted classes' frequencies; ``log(10) = 2.30`` when all ten digits are equally
-        frequent.
+        Entropy in nats of the predicted classes' frequencies; the logarithm of their number when all are
+        equally frequent.
     """
 
     quality: float
@@ -152,3 +156,60 @@ def sample_scores(classifier: Classifier, samples: Float[np.ndarray, "samples vi
     quality = np.mean([probabilities[winners == label].max(axis=1).mean() for label in found])
     frequencies = counts / counts.sum()
     return SampleScores(float(quality), float(-(frequencies * np.log(frequencies)).sum()))
+
+
+@partial(jax.jit, static_argnames=("how",))
+def draw(
+    machine: Machine, visible: Float[Array, "trials rows pixels"], keys: Keys, how: EvaluationSettings
+) -> tuple[tuple[Array, ...], Array]:
+    """States ``(trials, samples, n_l)`` of independent chains that started at training rows, and the probabilities of
+    their pixels given the hidden states.
+    """
+
+    def one(machine: Machine, rows: Array, key: PRNGKeyArray) -> tuple[States, Array]:
+        key_start, key_sweeps = jax.random.split(key)
+        start = started(machine, key_start, how.n_samples, "data", rows)
+        states = swept(machine, start, key_sweeps, how.n_sweeps)
+        return states, units.mean(machine.total_input(states, 0))
+
+    return over_trials(one, machine)(machine, visible, keys)
+
+
+@partial(jax.jit, static_argnames=("how",))
+def draw_for(
+    machine: Machine, rows: Float[Array, "trials rows pixels"], keys: Keys, how: EvaluationSettings
+) -> Float[Array, "trials rows pixels"]:
+    """One visible sample for each row, drawn with the top layer held at a state inferred from the row."""
+
+    def one(machine: Machine, rows: Array, key: PRNGKeyArray) -> Array:
+        key_start, key_top, key_sweeps = jax.random.split(key, 3)
+        top = encode(machine, rows, max_updates=how.n_mean_field, tolerance=how.mean_field_tolerance)[0]
+        start = started(machine, key_start, rows.shape[0], "biases")
+        held = (*(None,) * (machine.n_layers - 1), jnp.ones(machine.layer_sizes[-1], bool))
+        states = (*start[:-1], units.sample(top, key_top))
+        return swept(machine, states, key_sweeps, how.n_sweeps, held)[0]
+
+    return over_trials(one, machine)(machine, rows, keys)
+
+
+@partial(jax.jit, static_argnames=("how",))
+def anneal(
+    machine: Machine,
+    rates: Float[Array, "trials pixels"],
+    states: tuple[Array, ...],
+    keys: Keys,
+    how: EvaluationSettings,
+) -> tuple[Float[Array, "trials chains"], Float[Array, "trials samples"]]:
+    """Log weights of annealing runs from independent pixels with the data's rates, and from samples back to those."""
+
+    def one(machine: Machine, rates: Array, states: States, key: PRNGKeyArray) -> tuple[Array, Array]:
+        base, n_temperatures = likelihood.base_bias_of(rates), how.n_temperatures
+        key_forward, key_reverse = jax.random.split(key)
+        forward = likelihood.annealed_log_weights(
+            machine, base, key_forward, n_chains=how.n_annealing_chains, n_temperatures=n_temperatures
+        )
+        samples = tuple(layer[: how.n_annealing_chains] for layer in states)
+        reverse = likelihood.reverse_log_weights(machine, base, samples, key_reverse, n_temperatures=n_temperatures)
+        return forward, reverse
+
+    return over_trials(one, machine)(machine, rates, states, keys)

@@ -13,8 +13,9 @@ from secateur.model.moments import Moments
 from secateur.model.trials import unstack
 from secateur.pruning import living_units, silent_visible_units
 from secateur.studies.config import StudyConfig
+from secateur.studies.measures.measure import Measured
 from secateur.studies.schema import COMMON, STAGES, empty_results
-from secateur.studies.study import Measured, Study
+from secateur.studies.study import Study
 
 _BYTES = 4  # of a float32 parameter
 
@@ -39,7 +40,7 @@ def results_of(config: StudyConfig, study: Study, trials: Sequence[int], criteri
         "seed": config.seed,
         "Conventions": "CF-1.11",
     }
-    return empty_results(COMMON | study.variables, coords | study.coords(), attrs | study.attrs())
+    return empty_results(COMMON | study.variables, coords | study.coords(), attrs | study.attrs(), study.meanings())
 
 
 class Recorder:

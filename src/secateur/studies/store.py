@@ -20,6 +20,7 @@ from secateur.storage.machines import load_machine, save_machine
 from secateur.storage.provenance import read_provenance
 from secateur.storage.results import read_results
 from secateur.studies.config import StudyConfig, load_config
+from secateur.studies.own_rows import write_given
 
 UNPRUNED = "unpruned"
 """Folder name of machines before any pruning."""
@@ -58,11 +59,13 @@ class StudyFolder:
                     f"{str(path)!r} is not the folder of a study, so it is not overwritten; choose another"
                 )
         with folder.locked():
-            for entry in ("results.nc", "provenance.json", "report.html", "machines", "figures", "tasks"):
+            for entry in ("results.nc", "provenance.json", "report.html", "machines", "figures", "tasks", "data"):
                 found = folder.path / entry
                 shutil.rmtree(found) if found.is_dir() else found.unlink(missing_ok=True)
             settings = tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
             write_atomically(folder.path / "study.toml", lambda t: t.write_text(settings, "utf-8"))
+            if config.data.given is not None:
+                write_given(config.data.given, folder.path / "data")
         return folder
 
     @classmethod

@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from secateur.model import checked, devices
+from secateur.model import checked, devices, units
 from secateur.model.arrays import AnyArray, Keys
 from secateur.model.machine import Machine
 from secateur.model.randomness import child_key
@@ -213,7 +213,8 @@ def run(
             batches = shuffled_batches(state, n_rows, settings.batch_size)
             if mesh is not None:  # every device takes its share of each batch
                 batches = jnp.swapaxes(devices.split_rows(mesh, "batch_size", jnp.swapaxes(batches, -1, -2)), -1, -2)
-            state = _epoch((program, visible, batches, rates[epoch]), state)
+            rows = _drawn(visible, state) if settings.redraw else visible
+            state = _epoch((program, rows, batches, rates[epoch]), state)
             if measured is not None:
                 history.append(jax.device_get(_measured(state, *measured, trainer.input_scales)))
             _check_finite(state.machine, epoch, settings)
@@ -241,6 +242,16 @@ def _batches(key: Keys, step: Array, machine: Machine, n_rows: int, batch_size: 
         return order[: n_updates * batch_size].reshape(n_updates, batch_size).astype(jnp.int32)
 
     return over_trials(shuffled, machine)(key, step)
+
+
+@jax.jit
+def _drawn(visible: Array, state: TrainingState) -> Array:
+    """Rows of 0 and 1 drawn from probabilities, for the epoch that begins at a state."""
+
+    def draw(visible: Array, key: PRNGKeyArray, step: Array) -> Array:
+        return units.sample(visible, jax.random.fold_in(child_key(key, "rows"), step))
+
+    return over_trials(draw, state.machine)(visible, state.key, state.step)
 
 
 @partial(jax.jit, static_argnames="n_chains")

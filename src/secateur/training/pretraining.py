@@ -78,7 +78,7 @@ def pretrained(
         state, history = trained(
             machine.pair(matrix, lower_bias),
             data,
-            settings,
+            settings if matrix == 0 else settings.model_copy(update={"redraw": False}),
             child_key(keys, matrix),
             input_scales=(up, down),
             checkpoint=None if checkpoint is None else checkpoint.part(f"matrix {matrix}"),

@@ -57,6 +57,9 @@ class TrainingSettings(BaseModel):
     max_norm: float | None = Field(None, gt=0, description="largest norm of a unit's weights from below")
     sparsity_target: float | None = Field(None, gt=0, lt=1, description="wanted mean rate of hidden units")
     sparsity_strength: float = Field(0.1, ge=0, description="pull towards the sparsity target")
+    redraw: bool = Field(
+        False, description="draw rows that are probabilities as 0 and 1 afresh in every epoch, in place of using them"
+    )
     centred: bool = Field(False, description="centred (enhanced) gradient")
 
     precision: Precision = Field(
@@ -81,6 +84,6 @@ class TrainingSettings(BaseModel):
 
     def compiled_part(self) -> TrainingSettings:
         """The settings with everything that enters at run time set to defaults, so that equal programs are shared."""
-        run_time = ("n_epochs", "batch_size", "learning_rate", "schedule", "n_chains")
+        run_time = ("n_epochs", "batch_size", "learning_rate", "schedule", "n_chains", "redraw")
         defaults = {name: type(self).model_fields[name].default for name in run_time}
         return self.model_copy(update=defaults)

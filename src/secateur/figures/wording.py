@@ -1,4 +1,4 @@
-"""How reports put numbers and judgements into words."""
+"""How figures and reports put numbers and judgements into words."""
 
 from __future__ import annotations
 
@@ -7,28 +7,33 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from secateur.figures.style import RuleStyle, rule_styles
+from secateur.figures.style import rule_styles
 from secateur.figures.summary import mean_and_error
 
 HOLDS, IN_PART, FAILS, UNTESTED = "holds", "holds in part", "does not hold", "not tested"
-CLEAR = 2.0
-"""Standard errors beyond which a difference is called clear."""
-
-
-class Headline(NamedTuple):
-    """One sentence about a rule."""
-
-    criterion: str
-    style: RuleStyle
-    sentence: str
+CHANCE = "beyond chance (Student's t, 95 %)"
+"""What a clear difference is called (:func:`secateur.figures.comparisons.clearly_positive`)."""
 
 
 class Expectation(NamedTuple):
-    """Something the study was expected to show, whether it does, and the numbers behind that."""
+    """Something the study was expected to show.
+
+    Attributes
+    ----------
+    claim
+        What was expected.
+    verdict
+        Whether it holds.
+    evidence
+        The numbers behind the verdict, in sentences.
+    because
+        What the expectation rests on.
+    """
 
     claim: str
     verdict: str
     evidence: list[str]
+    because: str = ""
 
 
 def written(values: np.ndarray, scale: float = 1.0, unit: str = "", digits: int = 1, signed: bool = False) -> str:
@@ -66,17 +71,22 @@ def mean_of(values: np.ndarray) -> float:
     return mean_error(values)[0]
 
 
-def clearly_positive(differences: np.ndarray) -> bool:
-    """Whether a difference exceeds zero by more than two standard errors; with one trial, whether it exceeds zero."""
-    mean, error = mean_error(differences)
-    return mean > (CLEAR * error if np.isfinite(error) else 0)
-
-
 def verdict(found: list[bool]) -> str:
     """Judgement over several findings."""
     if not found:
         return UNTESTED
     return HOLDS if all(found) else IN_PART if any(found) else FAILS
+
+
+def nats(values: np.ndarray) -> str:
+    """A number of nats (see :func:`written`), finer where it is small."""
+    return written(values, digits=3 if abs(mean_of(values)) < 1 else 2, unit=" nats")
+
+
+def nouns_of(results: xr.Dataset) -> tuple[str, str]:
+    """What one row of the data and several are called."""
+    one, several = results.attrs.get("nouns", ("row", "rows"))
+    return str(one), str(several)
 
 
 def labels_of(results: xr.Dataset) -> dict[str, str]:

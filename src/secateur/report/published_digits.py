@@ -5,16 +5,15 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from secateur.figures.published import DIGITS_ERRORS
-from secateur.figures.summary import FI_RULES
-from secateur.report.digits_findings import (
+from secateur.figures.comparisons import (
     compared_at_equal_synapses,
-    retrained_errors,
+    errors_left,
     synapses_left,
     worse_in_words,
 )
-from secateur.report.published_comparison import NOT_REACHED, TOLERANCE, at_published, compared_errors
-from secateur.report.wording import (
+from secateur.figures.published import CITATION, DIGITS_ERRORS
+from secateur.figures.summary import FI_RULES
+from secateur.figures.wording import (
     HOLDS,
     IN_PART,
     UNTESTED,
@@ -26,6 +25,7 @@ from secateur.report.wording import (
     verdict,
     written,
 )
+from secateur.report.published_comparison import NOT_REACHED, TOLERANCE, at_published, compared_errors
 
 HIGHEST_FIRST_ERROR = 0.05
 MOST_UNITS = 100
@@ -34,13 +34,14 @@ MOST_UNITS = 100
 
 def paper_expectations(results: xr.Dataset) -> list[Expectation]:
     """The expectations of a study of the published machine."""
-    return [
+    found = [
         _first_error(results),
         _as_good_as_published(results),
         _few_units(results),
         _anti_fi_early(results),
         _random_units_worse(results),
     ]
+    return [expectation._replace(because=f"{CITATION}, Figures 3 and 4, one run per rule") for expectation in found]
 
 
 def _first_error(results: xr.Dataset) -> Expectation:
@@ -48,7 +49,7 @@ def _first_error(results: xr.Dataset) -> Expectation:
         f"The unpruned machine misreads at most {HIGHEST_FIRST_ERROR * 100:.1f} % of the test digits "
         f"(published: {DIGITS_ERRORS.unpruned * 100:.1f} %)"
     )
-    errors = retrained_errors(results, str(results["criterion"].values[0]))[:, 0]
+    errors = errors_left(results, str(results["criterion"].values[0]))[:, 0]
     if not np.isfinite(mean_of(errors)):
         return Expectation(claim, UNTESTED, ["The test error before pruning is missing."])
     return Expectation(claim, verdict([mean_of(errors) <= HIGHEST_FIRST_ERROR]), [f"It misreads {percent(errors)}."])
@@ -96,7 +97,7 @@ def _anti_fi_early(results: xr.Dataset) -> Expectation:
     claim = f"Anti-FI fails early: by {number:,} synapses it misreads more than {limit * 100:.0f} % of the test digits"
     if "anti-fi" not in labels_of(results):
         return Expectation(claim, UNTESTED, ["The study did not run anti-FI."])
-    synapses, errors = synapses_left(results, "anti-fi"), retrained_errors(results, "anti-fi")
+    synapses, errors = synapses_left(results, "anti-fi"), errors_left(results, "anti-fi")
     there = at_published(synapses, errors, number)
     if not np.isfinite(mean_of(there)):
         return Expectation(claim, UNTESTED, [f"Anti-FI did not reach {number:,} synapses."])

@@ -1,0 +1,171 @@
+"""Settings for data that nobody has chosen settings for: from the numbers of rows and units, and what they are."""
+
+from __future__ import annotations
+
+import os
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from secateur.data.tables import Tables, find_in_folder, read_tables
+from secateur.model.enumeration import MAX_UNITS
+from secateur.reading.words import Words, is_words_file, load_words
+from secateur.storage.limits import MAX_VALUES
+from secateur.studies.config import resolved
+from secateur.studies.own_rows import given_from, named_given
+from secateur.studies.settings import DataSettings, StudyConfig
+
+CRITERIA = ("variance-fi", "heuristic-fi", "weight-magnitude", "random", "anti-fi")
+_UPDATES = 6000
+"""Updates of the first training, where they do not take too long."""
+_WORK = 4e11
+"""Multiplications of the first training of one trial: a quarter of a minute on two cores."""
+_ANNEALING_WORK = 3e12
+"""Multiplications of all annealing of a study."""
+_MOST_ROWS = 60_000
+_CHAINS, _ANNEALED = 50, 64
+
+
+class Chosen(NamedTuple):
+    """Settings for some data, and in sentences what was chosen and why."""
+
+    config: StudyConfig
+    reasons: list[str]
+
+
+def config_for_files(
+    data: str | os.PathLike[str], changes: dict[str, Any] | None = None, data_changes: dict[str, Any] | None = None
+) -> Chosen:
+    """Settings of a study of files of one's own.
+
+    Parameters
+    ----------
+    data
+        A file of rows or of words, or a folder: of words files, or of files named ``rows``, ``labels``, ``test_rows``,
+        ``test_labels`` (or as MNIST's).
+    changes
+        Settings to change, by dotted name.
+    data_changes
+        ``labels``, ``test_rows``, ``test_labels``, ``image_shape`` and ``binarize``, where they are given.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If it cannot be read, or settings do not fit.
+    """
+    path = Path(data).absolute()
+    if not path.exists():
+        raise FileNotFoundError(f"there is no file or folder {data}; give the path of your rows")
+    files = sorted(p for p in path.iterdir() if is_words_file(p)) if path.is_dir() else [path]
+    if files and all(is_words_file(file) for file in files):
+        return _chosen(
+            [load_words(f) for f in files], {"dataset": "words", "rows": [str(f) for f in files]}, path, changes
+        )
+    found = {name: str(p) for name, p in find_in_folder(path).items()} if path.is_dir() else {"rows": str(path)}
+    settings: dict[str, Any] = {"dataset": "rows"} | found | (data_changes or {})
+    parts = {name: settings[name] for name in ("labels", "test_rows", "test_labels") if name in settings}
+    tables = read_tables(Path(settings["rows"]), **{n: p if n == "labels" else Path(p) for n, p in parts.items()})
+    return _chosen(tables, settings, path, changes)
+
+
+def config_for_arrays(data: Any, changes: dict[str, Any] | None = None) -> Chosen:
+    """Settings of a study of arrays from Python; ``data`` as of :func:`secateur.studies.run`."""
+    _, given = given_from(data)
+    found = _chosen(given, named_given(given), Path("own-data"), changes)
+    found.config.data.give(given)
+    return found
+
+
+def _chosen(found: Tables | list[Words], data: dict[str, Any], path: Path, changes: dict[str, Any] | None) -> Chosen:
+    changes = dict(changes or {})
+    reasons: list[str] = []
+    if isinstance(found, Tables):
+        n_rows, n_units = len(found.rows), int(found.rows[0].size)
+        data = data | _for_tables(found, n_rows, n_units, data, changes, reasons)
+        n_train = min(n_rows, data.get("most_rows", n_rows))
+        if found.test_rows is None:
+            n_train = round((1 - DataSettings().test_share) * n_train)
+    else:
+        n_units = found[0].states.shape[1]
+        n_train = round((1 - DataSettings().test_share) * sum(len(one.states) for one in found))
+    content = _settings(n_train, n_units, isinstance(found, Tables), changes, reasons)
+    name = "".join(c if c.isalnum() or c in "-_" else "-" for c in path.stem) or "own-data"
+    content |= {"name": name, "title": f"Pruning Boltzmann machines of {path.stem}", "data": data}
+    return Chosen(resolved(content, changes), reasons)
+
+
+def _for_tables(
+    found: Tables, n_rows: int, n_units: int, data: dict[str, Any], changes: dict[str, Any], reasons: list[str]
+) -> dict[str, Any]:
+    """How grey levels become 0 and 1, and how many rows are taken, where nobody has said so."""
+    chosen: dict[str, Any] = {}
+    if "binarize" not in data and "data.binarize" not in changes:
+        first = found.rows[: min(n_rows, 1000)]
+        if ((first != 0) & (first != 1)).any():
+            chosen["binarize"] = "mean"
+            reasons.append("data.binarize = mean: there are values other than 0 and 1; above their mean they become 1")
+    most = min(_MOST_ROWS, MAX_VALUES // (4 * n_units))
+    if n_rows > most and "data.most_rows" not in changes:
+        chosen["most_rows"] = most
+        reasons.append(f"data.most_rows = {most:,}: of {n_rows:,} rows as many are taken at random for each trial")
+    return chosen
+
+
+def _settings(
+    n_train: int, n_units: int, are_rows: bool, changes: dict[str, Any], reasons: list[str]
+) -> dict[str, Any]:
+    """Machine, training and pruning; the reasons name what depends on the data."""
+    small = n_units <= MAX_UNITS
+    most = 400 if n_units <= 1000 else 200
+    n_hidden = max(10, 2 * n_units) if small else min(n_units, most) if are_rows else min(max(20, n_units // 2), 100)
+    hidden = changes.get("model.hidden", [n_hidden])
+    batch = 10 if n_train < 2000 else 20 if n_train < 20_000 else 100
+    synapses = n_units * hidden[0] + sum(a * b for a, b in pairwise(hidden))
+    n_updates = min(_UPDATES, _WORK / (synapses * (4 * _CHAINS + 6 * batch)))
+    n_epochs = min(100, max(3, round(n_updates * batch / max(n_train, 1))))
+    n_temperatures = int(min(1000, max(100, _ANNEALING_WORK / (500 * 4 * synapses * _ANNEALED))))
+    summable = len(hidden) == 1 and min(n_units, *hidden) <= MAX_UNITS
+    deep = len(hidden) > 1
+    if "model.hidden" not in changes:
+        why = (
+            "twice the visible units"
+            if small
+            else f"as many as visible units, at most {most}"
+            if are_rows
+            else ("half of the visible units, from 20 to 100")
+        )
+        reasons.append(f"model.hidden = [{n_hidden}]: {why}")
+    reasons.append(
+        f"training.n_epochs = {n_epochs}, batch_size = {batch}: about {n_epochs * n_train // batch:,} updates with "
+        f"{n_train:,} training rows; learning rates 0.05 to 0.005"
+    )
+    if summable:
+        reasons.append("importance = exact: one side of the machine can be summed")
+    training = {
+        "method": "pcd",
+        "n_epochs": n_epochs,
+        "batch_size": batch,
+        "learning_rate": [0.05, 0.005],
+        "n_chains": _CHAINS,
+        "max_norm": 6.0,
+    }
+    content: dict[str, Any] = {
+        "criteria": list(CRITERIA),
+        "model": {"hidden": hidden, "weight_scale": 0.05, "hidden_bias": 0.0 if small else -2.0},
+        "training": training,
+        "retraining": training | {"n_epochs": max(1, n_epochs // 5), "learning_rate": [0.02, 0.005]},
+        "pruning": {"fraction": 0.3},
+        "importance": "exact" if summable else {"sampler": "gibbs", "n_chains": 200, "n_draws": 50, "n_sweeps": 4},
+        "evaluation": {
+            "n_sweeps": 50,
+            "annealing": "retrained",
+            "n_annealing_chains": _ANNEALED,
+            "n_temperatures": n_temperatures,
+        },
+    }
+    if deep:
+        content["pretraining"] = training | {"method": "cd", "n_epochs": n_epochs, "learning_rate": [0.1, 0.02]}
+        content["pruning"] = {"fraction": 0.3, "zeros": "all"}
+    return content

@@ -1,0 +1,196 @@
+"""Every setting of a study: meaning, default and bounds, as data that are checked when they are read."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
+
+from secateur.model import checked
+from secateur.pruning import ImportanceSampling, rule_named, schedule_named
+from secateur.pruning.removal import Zeros
+from secateur.pruning.rules import NAME
+from secateur.storage import limits
+from secateur.training import TrainingSettings
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ModelSettings(_Settings):
+    """The machine before training."""
+
+    hidden: tuple[int, ...] = Field(description="units of each hidden layer")
+    receptive_field: int | None = Field(
+        None, ge=1, le=limits.MAX_HIDDEN, description="side of the first layer's receptive fields; none: all pixels"
+    )
+    weight_scale: float = Field(0.1, ge=0, description="standard deviation of the first weights")
+    hidden_bias: float = Field(0.0, description="first bias of hidden units, in nats")
+
+    @field_validator("hidden")
+    @classmethod
+    def _at_least_one_unit(cls, hidden: tuple[int, ...]) -> tuple[int, ...]:
+        if not hidden or min(hidden) < 1:
+            raise ValueError("must name at least one hidden layer with at least one unit each")
+        if len(hidden) > limits.MAX_HIDDEN_LAYERS or max(hidden) > limits.MAX_HIDDEN:
+            raise ValueError(f"must name at most {limits.MAX_HIDDEN_LAYERS} layers of {limits.MAX_HIDDEN:,} units")
+        if any(lower * upper > limits.MAX_SYNAPSES for lower, upper in pairwise(hidden)):
+            raise ValueError(f"must have at most {limits.MAX_SYNAPSES:,} synapses between two layers")
+        return hidden
+
+
+class PruningSettings(_Settings):
+    """What one round removes."""
+
+    fraction: float | tuple[float, ...] = Field(description="share of each weight matrix's remaining synapses")
+    zeros: Zeros = Field("fraction", description="zero rule")
+    schedule: str = Field("rounds", description="when synapses go: rounds, or a schedule of one's own")
+    shrink_at: float = Field(
+        1.0, gt=0, le=1, description="share of the work that must go before arrays shrink to the living units; 1: never"
+    )
+
+    @field_validator("schedule")
+    @classmethod
+    def _known_schedule(cls, schedule: str, info: Any) -> str:
+        if not (info.context and info.context["finished"] and NAME.fullmatch(schedule)):
+            schedule_named(schedule)
+        return schedule
+
+
+class DataSettings(_Settings):
+    """What the machines learn, and how it is split. Paths are relative to the folder of the study's file."""
+
+    dataset: Literal[
+        "rows", "words", "handwritten-digits", "mnist", "cifar-10-or-photographs", "cifar-10", "photographs"
+    ] = Field(
+        "rows",
+        description="rows: a file of one's own; words: files of binary words; handwritten-digits: scikit-learn's 8 x 8 "
+        "digits; mnist; patches of cifar-10, of scikit-learn's two photographs, or of the first that is there",
+    )
+    rows: str | tuple[str, ...] | None = Field(
+        None, description="file of rows (.npy, .npz, .csv, .txt, IDX), or files of words (rows, words)"
+    )
+    labels: str | None = Field(None, description="file with a label for every row, or the array of an .npz (rows)")
+    test_rows: str | None = Field(None, description="file of rows that are kept for testing (rows)")
+    test_labels: str | None = Field(None, description="their labels (rows)")
+    image_shape: tuple[int, int] | None = Field(None, description="height and width where rows are images (rows)")
+    binarize: float | Literal["mean", "redraw"] | None = Field(
+        None,
+        description="how grey levels become 0 and 1 (rows): a threshold above which they are 1; mean: the mean of all "
+        "training values; redraw: drawn afresh every epoch, with the level as probability; none: they are 0 and 1",
+    )
+    most_rows: int | None = Field(
+        None, ge=10, le=limits.MAX_SAMPLES, description="rows taken at random where there are more (rows, words)"
+    )
+    data_dir: str | None = Field(None, description="folder with the data sets (mnist, cifar-10)")
+    side: Literal[20, 28] = Field(20, description="pixels per side that are kept around the centre (mnist)")
+    test_share: float = Field(
+        0.28,
+        gt=0,
+        lt=1,
+        description="share kept for testing, split by seed and trial (rows, words, handwritten-digits)",
+    )
+    n_train: int = Field(90_000, ge=100, le=limits.MAX_SAMPLES, description="training patches of each trial (patches)")
+    n_validation: int = Field(
+        20_000, ge=100, le=limits.MAX_SAMPLES, description="validation patches, from other images (patches)"
+    )
+    radius: float = Field(2.1, gt=0, le=100, description="radius of a patch in pixels; 2.1 gives 13 pixels (patches)")
+
+    _folder: Path = PrivateAttr(default=Path())
+    _given: Any = PrivateAttr(default=None)
+
+    @property
+    def given(self) -> Any:
+        """Tables or words that were given from Python; ``None`` where they are in files."""
+        return self._given
+
+    def give(self, given: Any) -> None:
+        """Take tables or words from Python in place of the files that the settings name."""
+        self._given = given
+
+    def path(self, name: str) -> Path:
+        """Where a file lies that the settings name."""
+        return self._folder / name
+
+    def below(self, folder: Path) -> None:
+        """Say which folder relative paths start from."""
+        self._folder = folder
+
+
+class EvaluationSettings(_Settings):
+    """How measures are taken at every stage."""
+
+    n_mean_field: int = Field(
+        50, ge=1, le=limits.MAX_SWEEPS, description="most mean-field updates of the hidden layers"
+    )
+    mean_field_tolerance: float = Field(1e-3, gt=0, description="largest change of a probability at which to stop")
+    n_samples: int = Field(
+        250, ge=10, le=limits.MAX_SAMPLES, description="samples, of chains of their own, that are judged"
+    )
+    n_conditional_samples: int = Field(
+        250, ge=10, le=limits.MAX_SAMPLES, description="samples with the top layer held, for labelled rows"
+    )
+    n_sweeps: int = Field(100, ge=1, le=limits.MAX_SWEEPS, description="Gibbs sweeps from a training row to a sample")
+    n_examples: int = Field(10, ge=1, le=limits.MAX_EXAMPLES, description="samples kept as examples")
+    annealing: Literal["every stage", "retrained"] = Field(
+        "every stage", description="where log Z is annealed; it is most of the time of measuring"
+    )
+    n_annealing_chains: int = Field(100, ge=2, le=limits.MAX_CHAINS, description="annealing runs for log Z, each way")
+    n_temperatures: int = Field(
+        300, ge=2, le=limits.MAX_SAMPLES, description="inverse temperatures of each annealing run"
+    )
+    n_frequency_samples: int = Field(
+        90_000, ge=100, le=limits.MAX_SAMPLES, description="independent samples for the sampled log-frequency error"
+    )
+
+
+class StudyConfig(_Settings):
+    """Every setting that a study runs with: data, trials, rounds and rules, machine, training, pruning, measures."""
+
+    name: str = Field(min_length=1, description="name of the study")
+    title: str = Field(description="one line for the report")
+    size: str = Field("only", description="which of the file's sizes this is")
+    seed: int = Field(0, ge=0, le=limits.MAX_SEED, description="seed of all random numbers")
+    trials: int = Field(3, ge=1, le=limits.MAX_TRIALS, description="independent repetitions")
+    trials_at_once: int | None = Field(None, ge=1, description="trials that run as one batch; none: all of them")
+    rounds: int = Field(5, ge=1, le=limits.MAX_ROUNDS, description="rounds of pruning and retraining")
+    criteria: tuple[str, ...] = Field(min_length=1, max_length=limits.MAX_CRITERIA, description="pruning rules")
+    threads: int = Field(2, ge=1, le=limits.MAX_THREADS, description="rules that run at the same time")
+    measures: tuple[str, ...] | None = Field(
+        None, description="what is measured; none: everything that data and machine allow"
+    )
+    data: DataSettings = Field(default_factory=DataSettings)
+    model: ModelSettings
+    pretraining: TrainingSettings | None = Field(
+        None, description="greedy training of one matrix after the other by 'cd', before all are trained; none: without"
+    )
+    training: TrainingSettings
+    retraining: TrainingSettings
+    pruning: PruningSettings
+    # Gibbs sampling, because tempering in every round would cost ten times as much; the results hold R-hat.
+    importance: ImportanceSampling | Literal["exact"] = ImportanceSampling(sampler="gibbs")
+    evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
+
+    @field_validator("criteria")
+    @classmethod
+    def _known_criteria(cls, criteria: tuple[str, ...], info: Any) -> tuple[str, ...]:
+        for criterion in criteria:
+            # The report of a study with somebody's own rule must not need that rule.
+            if not (info.context and info.context["finished"] and NAME.fullmatch(criterion)):
+                rule_named(criterion)
+        if len(set(criteria)) < len(criteria):
+            raise ValueError("must not name a criterion twice")
+        return criteria
+
+    def model_post_init(self, _: Any) -> None:
+        """Check what concerns several settings at once."""
+        checked.fraction(self.pruning.fraction, len(self.model.hidden))
+        trained = [self.training, self.retraining, *([] if self.pretraining is None else [self.pretraining])]
+        grey = self.data.binarize == "redraw"
+        if any(settings.redraw and not grey for settings in trained):
+            raise ValueError(
+                "redraw of a training goes with data.binarize = 'redraw', which sets it everywhere; leave it out"
+            )
