@@ -167,7 +167,10 @@ def test_tables_of_an_exact_pairwise_model(model, words, convention):
         assert (getattr(found, name)["convention"] == convention).all()
         assert (getattr(found, name)["fisher_matrix"] == "joint").all()
     assert found.sentences[0].startswith(f"Fisher information matrix: joint; convention: {convention}; exact sums")
-    assert found.sentences[1] == "Intervals (95%) from 500 bootstrap resamples of 20 blocks: whole epochs."
+    assert (
+        found.sentences[1]
+        == "Intervals (95%) from 500 bootstrap resamples of 20 blocks: whole epochs (activity hangs together over 1.31 bins)."
+    )
 
 
 def test_recorded_words_as_the_source(model, words):

@@ -82,7 +82,8 @@ def fit(
         str | None,
         typer.Option(help="Words: numbers of hidden units to choose from, e.g. 5,10,20."),
     ] = None,
-    folds: Annotated[int | None, typer.Option(min=2, help="Words: folds of whole epochs, one held out.")] = None,
+    folds: Annotated[int | None, typer.Option(min=2, help="Words: folds, each held out once. [default: 5]")] = None,
+    hold_out: Annotated[str | None, typer.Option(help="Words: epochs to hold out in place of folds, e.g. 3,4.")] = None,
     of: Annotated[
         Literal["joint", "visible"], typer.Option("--fisher", help="Words: whose Fisher information matrix.")
     ] = "joint",
@@ -103,10 +104,12 @@ def fit(
     if is_words_file(rows) and out.suffix != MACHINE_SUFFIX:
         if binarize is not None:
             raise ValueError("--binarize is for rows; words are 0 and 1 already")
-        fit_words(rows, out, hidden, choose_hidden, epochs, folds or 5, of, convention, change, seed, overwrite)
+        fit_words(rows, out, hidden, choose_hidden, epochs, folds, hold_out, of, convention, change, seed, overwrite)
         return
-    if choose_hidden is not None or folds is not None:
-        raise ValueError("--choose-hidden and --folds need a file of words ('secateur words') and a folder as --out")
+    if choose_hidden is not None or folds is not None or hold_out is not None:
+        raise ValueError(
+            "--choose-hidden, --folds and --hold-out need a file of words ('secateur words') and a folder as --out"
+        )
     hidden, epochs = hidden or "100", epochs or 30
     check_out(out, overwrite, MACHINE_SUFFIX)
     from secateur.commands.terminal import watch

@@ -32,9 +32,10 @@ def draw_words(model: Model, key: PRNGKeyArray, n_words: int) -> Float[np.ndarra
 
 def correlations(states: AnyArray) -> Float[np.ndarray, "units units"]:
     """Pearson correlation of every pair of units; NaN on the diagonal and where a unit never changes."""
-    rows = np.asarray(states, float)
-    deviations = rows - rows.mean(axis=0)
-    covariance = deviations.T @ deviations / len(rows)
+    rows = np.asarray(states, np.float32)  # counts below 2^24 are exact
+    rates = rows.mean(axis=0, dtype=float)
+    products = sum((chunk.T @ chunk).astype(float) for chunk in np.array_split(rows, 1 + len(rows) // 2**20))
+    covariance = products / len(rows) - np.outer(rates, rates)
     scale = np.sqrt(covariance.diagonal())
     with np.errstate(invalid="ignore", divide="ignore"):
         found = covariance / np.outer(scale, scale)

@@ -65,7 +65,7 @@ def ranking_stability(
     if n_shuffles < 2:
         raise ValueError(f"n_shuffles must be at least 2, got {n_shuffles}; more give a finer range")
     parameters = parameter_list(model)
-    found = blocks(epochs, bin_size)
+    found = blocks(words, epochs, bin_size)
     half_of = found.numbers % 2
     halves = [words[half_of == half] for half in (0, 1)]
     rng = np.random.default_rng(np.asarray(jax.random.key_data(child_key(key, "shuffles"))))

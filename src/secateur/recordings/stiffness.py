@@ -156,7 +156,7 @@ def stiffness(
     words = check_words(states, epochs, model)
     parameters = parameter_list(model, unit_ids)
     _check_options(parameters, of, convention, source, n_directions)
-    block_of = blocks(epochs, bin_size)
+    block_of = blocks(words, epochs, bin_size)
     means = unit_means(model, words)
     recorded = group_sums(parameters, means, block_of.numbers, of, convention)
     matrix, drawn, how = _matrix(model, words, of, source, key)

@@ -101,5 +101,7 @@ def _command(settings: dict[str, Any]) -> str:
     """The command that repeats the fit; settings of training other than the default are in ``recording.toml``."""
     hidden = ",".join(str(n) for n in settings["hidden"])
     whose = f"--fisher {settings['fisher']} --convention {settings['convention']}"
-    size = f"--hidden {hidden} --folds {settings['folds']}"
+    held = settings.get("hold_out")
+    split = f"--folds {settings['folds']}" if held is None else f"--hold-out {','.join(map(str, held))}"
+    size = f"--hidden {hidden} {split}"
     return f"secateur fit words.npz {size} {whose} --seed {settings['seed']} --out again"
