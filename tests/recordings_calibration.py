@@ -20,6 +20,8 @@ from pairwise_brute_force import PairwiseBruteForce, small_model
 from secateur.model.pairwise import PairwiseModel
 from secateur.recordings.comparison import summarise
 from secateur.recordings.folds import Folds, folds
+from secateur.recordings.intervals import BlockSums, Intervals, intervals
+from secateur.recordings.parameters import Convention, parameter_list
 
 N_UNITS = 6
 EXACT = PairwiseBruteForce(PairwiseModel(np.zeros(N_UNITS), np.zeros((N_UNITS, N_UNITS))))
@@ -136,3 +138,38 @@ def _gain(split: Folds, row: np.ndarray, tables: list[np.ndarray], seen: np.ndar
     gain = table[(table["quantity"] == "gain over independent") & (table["unit"] == "nats/bin")].iloc[0]
     share = np.bincount(split.numbers) / len(row)
     return Gain(gain.to_dict(), float(share @ (tables[1] - tables[0]) @ truth))
+
+
+def model_of(parameters: np.ndarray) -> PairwiseModel:
+    """The model with these parameters, couplings first."""
+    couplings = np.zeros((N_UNITS, N_UNITS))
+    for value, (i, j) in zip(parameters, PAIRS, strict=False):
+        couplings[i, j] = couplings[j, i] = value
+    return PairwiseModel(parameters[len(PAIRS) :], couplings)
+
+
+def true_information(convention: Convention) -> tuple[np.ndarray, np.ndarray]:
+    """Of every parameter and every unit of the model that words are drawn from."""
+    model = small_model(N_UNITS)
+    listed = parameter_list(model)
+    change = listed.change(convention).toarray()
+    information = (change @ PairwiseBruteForce(model).covariance() @ change.T).diagonal()
+    return information, listed.shares().ceil() @ information
+
+
+@cache
+def information_intervals(
+    kind: str, n_blocks: int, n_bins: int, n_repeats: int, convention: Convention
+) -> list[Intervals]:
+    """The intervals of every recording, each of whose epochs is a block."""
+    found = simulated(kind, n_blocks, n_bins, n_repeats)
+    counts = np.array([np.bincount(row, minlength=len(EXACT.states)) for row in found.states])
+    fits = fitted(counts @ STATISTICS / n_bins, np.full(n_repeats, float(n_bins)))
+    results = []
+    for row, theta, p in zip(found.states, fits, np.exp(log_probabilities(fits)), strict=True):
+        cells = np.bincount(found.epochs * len(EXACT.states) + row, minlength=n_blocks * len(EXACT.states))
+        sums = BlockSums(cells.reshape(n_blocks, -1) @ STATISTICS, np.bincount(found.epochs))
+        mean = p @ STATISTICS
+        curvature = (STATISTICS * p[:, None]).T @ STATISTICS - np.outer(mean, mean)
+        results.append(intervals(parameter_list(model_of(theta)), sums, convention, curvature=curvature))
+    return results

@@ -10,7 +10,8 @@ import pytest
 from scipy.stats import binom
 
 from calibration import FALSE_ALARM, LOWEST
-from recordings_calibration import gains
+from recordings_calibration import gains, information_intervals, true_information
+from secateur.recordings.parameters import CONVENTIONS
 
 N_REPEATS = 200
 MOST_FIRM = 0.08
@@ -50,3 +51,39 @@ def test_intervals_of_gains_contain_what_new_bins_would_give(kind, n_epochs):
     assert inside >= LOWEST * N_REPEATS
     half = abs(truth - value) <= (high - low) / 6  # planted: a third as wide
     assert _too_few(int(half.sum()), N_REPEATS, LOWEST)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize(("kind", "n_blocks"), [("pairwise", 8), ("memory", 8), ("memory", 20)])
+def test_intervals_of_information_contain_that_of_the_true_model(kind, n_blocks, convention):
+    found = information_intervals(kind, n_blocks, 8000, N_REPEATS, convention)
+    information, of_units = true_information(convention)
+    inside = np.array([(i.low <= information) & (information <= i.high) for i in found])
+    units = np.array([(i.unit_low <= of_units) & (of_units <= i.unit_high) for i in found])
+    what = f"information, {convention}, {kind}, {n_blocks} blocks"
+    print(f"| {what} | {inside.mean():.3f} | units {units.mean():.3f} |")
+    assert inside.mean() >= LOWEST and units.mean() >= LOWEST
+    for parameter in np.concatenate([inside, units], axis=1).T:
+        assert not _too_few(int(parameter.sum()), N_REPEATS, LOWEST)
+    # Planted: intervals a third as wide about their middle.
+    middle, width = (np.array([half(i.low, i.high) for i in found]) for half in (_middle, _width))
+    narrow = abs(information - middle) <= width / 6
+    assert any(_too_few(int(parameter.sum()), N_REPEATS, LOWEST) for parameter in narrow.T)
+
+
+def _middle(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    return (low + high) / 2
+
+
+def _width(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    return high - low
+
+
+def test_the_stiffest_couplings_of_a_known_model_are_found():
+    """Of the three stiffest true couplings those that the estimates put among their first five."""
+    information, _ = true_information("0/1")
+    couplings = information[:15]
+    stiffest = set(np.argsort(-couplings)[:3])
+    found = information_intervals("memory", 8, 8000, N_REPEATS, "0/1")
+    kept = [len(stiffest & set(np.argsort(-(i.low + i.high)[:15])[:5])) for i in found]
+    assert np.mean(kept) > 2.8

@@ -141,7 +141,7 @@ def analyse(
             own, names = child_key(key, "stiffness", which), list(words.unit_ids)
             stiff[which] = stiffness(models[name], *fitted_to, own, unit_ids=names, n_directions=N_DIRECTIONS, **whose)
         say("stability of rankings")
-        stable = ranking_stability(models["pairwise"], *fitted_to, child_key(key, "stability"), **whose)
+        stable = ranking_stability(*fitted_to, child_key(key, "stability"), convention=convention, **place)
         say("activity of the models")
         results = dataset(words, drawn.words(), models, comparison, stiff, stable, key)
     told = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning)))

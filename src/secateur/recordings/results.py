@@ -16,6 +16,7 @@ from secateur.reading.words import Words
 from secateur.recordings import measures
 from secateur.recordings.comparison import Comparison
 from secateur.recordings.fitting import Model
+from secateur.recordings.heat import specific_heat
 from secateur.recordings.stability import RankingStability
 from secateur.recordings.stiffness import Stiffness
 
@@ -124,14 +125,21 @@ def _add_activity(results: xr.Dataset, test: np.ndarray, drawn: dict[str, np.nda
 
 
 def _add_specific_heat(results: xr.Dataset, models: dict[str, Model], key: PRNGKeyArray) -> None:
-    heats = [
-        measures.specific_heat(m, TEMPERATURES, child_key(key, "specific heat", name)) for name, m in models.items()
-    ]
+    heats = {n: specific_heat(m, TEMPERATURES, child_key(key, "specific heat", n)) for n, m in models.items()}
     dims = ("model", "temperature")
     meaning = "Var(E) / T^2 per unit, all parameters divided by the temperature T"
-    results["specific_heat"] = (dims, np.array([h.values for h in heats]), _about("1", meaning))
-    results["specific_heat_error"] = (dims, np.array([h.errors for h in heats]), _about("1", "its standard error"))
+    results["specific_heat"] = (dims, np.array([h.values for h in heats.values()]), _about("1", meaning))
+    errors = np.array([h.errors for h in heats.values()])
+    results["specific_heat_error"] = (dims, errors, _about("1", "its standard error, 0 where it is exact"))
     results["temperature"] = TEMPERATURES
+    told = []
+    for name, heat in heats.items():
+        bad = [f"{t:g}" for t, v in zip(TEMPERATURES, heat.verdicts, strict=True) if not v.trusted]
+        if bad:
+            told.append(
+                f"Specific heat of {name} is not given at T = {', '.join(bad)}: the chains had not mixed there."
+            )
+    results.attrs["heat_sentences"] = told
 
 
 def _add_likelihoods(results: xr.Dataset, comparison: Comparison) -> None:
