@@ -18,6 +18,7 @@ from secateur.model.pairwise import PairwiseModel
 from secateur.model.randomness import child_key
 from secateur.reading.words import Words
 from secateur.recordings import measures
+from secateur.recordings.belief import collapsed
 from secateur.recordings.comparison import Comparison, compare, fitted_models
 from secateur.recordings.fitting import N_HIDDEN, Model, choose_n_hidden
 from secateur.recordings.folds import Folds, folds
@@ -144,7 +145,7 @@ def analyse(
         stable = ranking_stability(*fitted_to, child_key(key, "stability"), convention=convention, **place)
         say("activity of the models")
         results = dataset(words, drawn.words(), models, comparison, stiff, stable, key)
-    told = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning)))
+    told = collapsed(list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning))))
     if told:
         results.attrs["warnings"] = told
     for other in caught:

@@ -14,12 +14,12 @@ from secateur.recordings.fitting import Model
 
 N_CHAINS = 1024
 _N_BURN_IN = 500
-_N_SWEEPS = 4
+_N_SWEEPS = 10
 _FEWEST_DRAWS = 4  # per chain, so that the chains can be seen to have mixed
 
 
 def draw_words(model: Model, key: PRNGKeyArray, n_words: int) -> Float[np.ndarray, "words units"]:
-    """Words drawn from a model: at least ``n_words``, from 1,024 chains, four sweeps apart."""
+    """Words drawn from a model: at least ``n_words``, from 1,024 chains, ten sweeps apart."""
     n_draws = max(_FEWEST_DRAWS, -(-n_words // N_CHAINS))
     schedule: dict[str, Any] = {"n_draws": n_draws, "n_sweeps": _N_SWEEPS, "n_burn_in": _N_BURN_IN}
     drawn = sampling.sample(model, key, n_chains=N_CHAINS, **schedule)[0]

@@ -14,8 +14,10 @@ from secateur.model.pairwise import PairwiseModel
 from secateur.model.randomness import child_key
 from secateur.reading.words import Words
 from secateur.recordings import measures
+from secateur.recordings.belief import belief, findings, unit_of_information
 from secateur.recordings.comparison import Comparison
 from secateur.recordings.fitting import Model
+from secateur.recordings.folds import Blocks
 from secateur.recordings.heat import specific_heat
 from secateur.recordings.stability import RankingStability
 from secateur.recordings.stiffness import Stiffness
@@ -25,6 +27,7 @@ N_RANKS = 2000
 N_TRIPLETS = 2000
 QUANTITIES = ("log-likelihood", "gain over independent", "gain over pairwise")
 PER = ("nats/bin", "nats/spike")
+_CHUNK = 8192  # words at a time
 RANKINGS = ("units", "couplings", "couplings beyond rates")
 
 
@@ -55,7 +58,9 @@ def dataset(
     _add_specific_heat(results, models, key)
     _add_likelihoods(results, comparison)
     _add_information(results, stiff["pairwise"], stable)
-    _add_hidden(results, words, machine)
+    _add_hidden(results, words, machine, split.blocks)
+    fitted = len(words.states) if split.n_folds > 1 else int((~held_out).sum())
+    believed = belief(fitted, comparison, stiff["pairwise"], stable)
     results["pairwise_bias"] = (("unit",), np.asarray(pair.biases), _about("nat", "bias of the pairwise model"))
     couplings = np.asarray(pair.couplings)
     results["pairwise_coupling"] = (("unit", "other_unit"), couplings, _about("nat", "coupling of the pairwise model"))
@@ -71,7 +76,14 @@ def dataset(
         fisher_matrix=stiff["pairwise"].of,
         convention=stiff["pairwise"].convention,
         summary=str(words),
-        findings=_findings(comparison, stable, name),
+        findings=findings(comparison, stiff["pairwise"], stable, believed),
+        conclusion=believed.conclusion,
+        ground_names=[g.what for g in believed.grounds],
+        ground_findings=[g.found for g in believed.grounds],
+        ground_verdicts=[g.verdict for g in believed.grounds],
+        rankings_mean_something=int(believed.rankings),
+        intervals_given=int(not stiff["pairwise"].without_intervals),
+        unit_of_information=unit_of_information(stiff["pairwise"].convention),
         n_folds=split.n_folds,
         held_out_epochs=_epoch_names(words.epochs[held_out]),
         n_blocks=split.blocks.n_blocks,
@@ -158,19 +170,20 @@ def _add_likelihoods(results: xr.Dataset, comparison: Comparison) -> None:
 
 def _add_information(results: xr.Dataset, stiff: Stiffness, stable: RankingStability) -> None:
     n = results.sizes["unit"]
+    unit = "1" if stiff.convention == "theta-scaled" else "nat-2"
     numbers = stiff.eigenvalues
-    results["eigenvalue"] = (("index",), numbers["eigenvalue"].to_numpy(), _about("nat2", "eigenvalue of the FIM"))
+    results["eigenvalue"] = (("index",), numbers["eigenvalue"].to_numpy(), _about(unit, "eigenvalue of the FIM"))
     results["index"] = numbers["number"].to_numpy()
     columns = ["information", "information_low", "information_high"]
     meaning = "Fisher information of a unit's bias and couplings together, with 95 % interval"
-    results["unit_information"] = (("unit", "interval"), stiff.units[columns].to_numpy(), _about("nat2", meaning))
+    results["unit_information"] = (("unit", "interval"), stiff.units[columns].to_numpy(), _about(unit, meaning))
     couplings = stiff.parameters[stiff.parameters["kind"] == "coupling"]
     place = {unit: number for number, unit in enumerate(results["unit"].values)}
     first, second = (couplings[c].map(place).to_numpy(int) for c in ("first_unit", "second_unit"))
     information = np.full((n, n), np.nan)
     information[first, second] = information[second, first] = couplings["fisher_information"]
     meaning = "Fisher information of a coupling"
-    results["coupling_information"] = (("unit", "other_unit"), information, _about("nat2", meaning))
+    results["coupling_information"] = (("unit", "other_unit"), information, _about(unit, meaning))
     loadings = stiff.loadings["loading"].to_numpy().reshape(-1, n)
     results["loading"] = (("direction", "unit"), loadings, _about("1", "share of a unit in a stiff direction"))
     results["direction"] = np.arange(1, len(loadings) + 1)
@@ -181,32 +194,32 @@ def _add_information(results: xr.Dataset, stiff: Stiffness, stable: RankingStabi
     results["ranking"], results["half"] = list(RANKINGS), ["halves", *columns[1:]]
 
 
-def _add_hidden(results: xr.Dataset, words: Words, machine: Machine) -> None:
-    """Weights of the first hidden layer, and its mean activity given the words of every epoch."""
-    rows = jnp.asarray(words.states, jnp.float32)
-    activity = np.asarray(jax.jit(lambda m, r: mean_field.infer(m, r)[1])(machine, rows))
-    epochs, place = np.unique(words.epochs, return_inverse=True)
-    n_bins = np.bincount(place)
-    sums = np.zeros((len(epochs), activity.shape[1]))
-    np.add.at(sums, place, activity)
-    spikes = np.bincount(place, weights=words.states.mean(axis=1))
+def _add_hidden(results: xr.Dataset, words: Words, machine: Machine, blocks: Blocks) -> None:
+    """Weights of the first hidden layer, and its mean activity given the words of every block."""
+    infer = jax.jit(lambda m, r: mean_field.infer(m, r)[1])
+    sums = np.zeros((blocks.n_blocks, machine.layer_sizes[1]))
+    for start in range(0, len(words.states), _CHUNK):
+        rows = words.states[start : start + _CHUNK]
+        padded = np.zeros((_CHUNK, rows.shape[1]), np.float32)
+        padded[: len(rows)] = rows
+        activity = np.asarray(infer(machine, jnp.asarray(padded)))[: len(rows)]
+        np.add.at(sums, blocks.numbers[start : start + _CHUNK], activity)
+    spikes = np.bincount(blocks.numbers, weights=words.states.mean(axis=1))
     hidden = {
         "hidden_weight": (("unit", "hidden"), np.asarray(machine.weights[0]), _about("nat", "weight")),
         "hidden_bias": (("hidden",), np.asarray(machine.biases[1]), _about("nat", "bias of a hidden unit")),
-        "hidden_activity": (("epoch", "hidden"), sums / n_bins[:, None], _about("1", "mean probability to be active")),
-        "epoch_rate": (("epoch",), spikes / n_bins, _about("1", "spikes per bin and unit")),
+        "hidden_activity": (
+            ("block", "hidden"),
+            sums / blocks.sizes[:, None],
+            _about("1", "mean probability to be active"),
+        ),
+        "block_rate": (("block",), spikes / blocks.sizes, _about("1", "spikes per bin and unit")),
     }
     for name, variable in hidden.items():
         results[name] = variable
-    results["epoch"], results["hidden"] = epochs, np.arange(activity.shape[1])
+    results["block"], results["hidden"] = np.arange(blocks.n_blocks), np.arange(sums.shape[1])
 
 
 def _spread(rows: np.ndarray, n_rows: int) -> np.ndarray:
     """So many rows, evenly spread, so that every fold's model has its share."""
     return rows[np.linspace(0, len(rows) - 1, n_rows).astype(int)]
-
-
-def _findings(comparison: Comparison, stable: RankingStability, machine: str) -> list[str]:
-    """The sentences a reader needs first: does the machine predict, and can the ranking be read."""
-    gains = [s for s in comparison.sentences if s.startswith((machine, "pairwise"))]
-    return [*gains, *(s for s in stable.sentences if s.startswith("The ranking of"))]

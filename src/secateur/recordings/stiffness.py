@@ -33,6 +33,7 @@ from secateur.model.arrays import AnyArray
 from secateur.model.moments import N_GROUPS
 from secateur.model.pairwise import PairwiseModel
 from secateur.model.randomness import child_key
+from secateur.model.trust import TRUSTED, Verdict
 from secateur.recordings.fitting import Model, check_words
 from secateur.recordings.folds import FEWEST_BLOCKS, Blocks, blocks
 from secateur.recordings.intervals import MOST_CURVED, BlockSums, intervals, misfit, no_intervals
@@ -57,8 +58,9 @@ MOST_OFF = 0.5
 """Distance of averages, in sampling errors of the recording, up to which a fit has converged."""
 
 _MOST_DENSE = 2000  # parameters up to which the whole spectrum is computed, about a second
+_N_LEADING = 20  # eigenvalues of larger models
 _MOST_EXACT = 2e11  # states times parameters squared up to which the exact matrix is summed, about ten seconds
-_N_CHAINS, _N_DRAWS, _N_SWEEPS, _N_BURN_IN = 1024, 20, 5, 200
+_N_CHAINS, _N_DRAWS, _N_SWEEPS, _N_BURN_IN = 1024, 20, 10, 500
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ class Stiffness:
         ``information`` (of its bias and all its couplings together), each with ``_low`` and ``_high``, and ``rank``.
     eigenvalues
         Largest first: ``number``, ``eigenvalue``, ``standard_error`` (spread between 16 groups of rows, for the
-        stiffest directions; 0 when exact), ``share`` of the trace. The whole spectrum up to 2,000 parameters.
+        stiffest directions; 0 when exact), ``share`` of the trace. The whole spectrum up to 2,000
+        parameters, else the twenty largest.
     loadings
         One row per stiff direction and unit: ``direction``, ``eigenvalue``, ``unit``, ``layer``, ``loading`` (squared
         entries of its bias and half of those of its couplings; sums to 1 over units) and ``bias_entry`` (signed).
@@ -87,6 +90,8 @@ class Stiffness:
         What was done, and warnings, in plain words.
     misfit
         Of a pairwise model: how far its averages are from those of the recording, in the recording's sampling errors.
+    verdict
+        Whether the chains that drew the model's states had mixed.
     without_intervals
         Why no intervals are given; empty where they are.
     """
@@ -100,6 +105,7 @@ class Stiffness:
     source: Source
     sentences: tuple[str, ...]
     misfit: float = math.nan
+    verdict: Verdict = TRUSTED
     without_intervals: tuple[str, ...] = ()
 
     def save_csv(self, folder: str | Path) -> list[Path]:
@@ -213,6 +219,7 @@ def stiffness(
         source=source,
         sentences=tuple(sentences),
         misfit=off,
+        verdict=matrix.verdict,
         without_intervals=tuple(reasons),
     )
 
@@ -341,7 +348,7 @@ def _diagonal(matrix: FisherMatrix, parameters: ParameterList, convention: Conve
 def leading_eigenpairs(
     matrix: FisherMatrix, parameters: ParameterList, convention: Convention, n_directions: int, key: PRNGKeyArray
 ) -> tuple[Float[np.ndarray, " values"], Float[np.ndarray, "directions parameters"]]:
-    """Eigenvalues, largest first (all up to 2,000 parameters), and the leading unit eigenvectors, in a convention."""
+    """Eigenvalues, largest first (beyond 2,000 parameters twenty), and the leading unit eigenvectors."""
     change, n = parameters.change(convention), len(parameters.values)
     if n <= _MOST_DENSE:
         values, vectors = np.linalg.eigh(change @ matrix.dense().astype(np.float64) @ change.T)
@@ -349,7 +356,7 @@ def leading_eigenpairs(
     else:
         start = np.asarray(jax.random.normal(key, (n,), jnp.float32)).astype(np.float64)
         operator = LinearOperator((n, n), lambda x: change @ matrix.matvec(change.T @ x.ravel()), dtype=np.float64)
-        values, columns = eigsh(operator, n_directions, which="LA", v0=start, tol=1e-4)
-        values, vectors = values[::-1], columns.T[::-1]
+        values, columns = eigsh(operator, max(n_directions, _N_LEADING), which="LA", v0=start, tol=1e-3)
+        values, vectors = values[::-1], columns.T[::-1][:n_directions]
     largest = np.take_along_axis(vectors, abs(vectors).argmax(axis=1)[:, None], axis=1)
     return values, vectors * np.sign(largest)

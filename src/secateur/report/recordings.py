@@ -70,7 +70,8 @@ def write_recording_report(folder: Path, results: xr.Dataset, facts: dict[str, A
         for name, caption in captions.items()
     }
     found = _sentences(results, "findings")
-    every = [s for kind in ("comparison", "stiffness", "stability") for s in _sentences(results, f"{kind}_sentences")]
+    kinds = ("comparison", "stiffness", "stability", "heat")
+    every = [s for kind in kinds for s in _sentences(results, f"{kind}_sentences")]
     page = (
         environment()
         .get_template("recording.html.jinja")
@@ -79,6 +80,12 @@ def write_recording_report(folder: Path, results: xr.Dataset, facts: dict[str, A
             facts=facts,
             finished=finished(facts),
             findings=found,
+            grounds=list(
+                zip(*(_sentences(results, f"ground_{n}") for n in ("names", "findings", "verdicts")), strict=True)
+            ),
+            bins=_bins(results.attrs),
+            held_out=_held_out(results.attrs),
+            explained=(_WHOSE[results.attrs["fisher_matrix"]], _CONVENTIONS[results.attrs["convention"]]),
             summary=str(results.attrs["summary"]).splitlines(),
             trust=[*_sentences(results, "warnings"), *(s for s in every if s not in found)],
             figures=figures,
@@ -90,6 +97,36 @@ def write_recording_report(folder: Path, results: xr.Dataset, facts: dict[str, A
     path = folder / "report.html"
     write_atomically(path, lambda t: t.write_text(page, "utf-8"))
     return path
+
+
+_WHOSE = {
+    "joint": "The joint matrix is that of the model over all its units. A model without hidden units has only one.",
+    "visible": "The visible matrix is that of what is observed, hidden states unknown; a model without hidden units "
+    "has only one.",
+}
+_CONVENTIONS = {
+    "0/1": "Convention 0/1: parameters of units that are 0 or 1. A coupling is informative where two units often fire "
+    "together.",
+    "+-1": "Convention +-1: parameters of units that are -1 or +1. A coupling is informative where two units agree "
+    "about as often as not.",
+    "theta-scaled": "Convention theta-scaled: relative changes of the parameters of 0/1 units. A coupling is "
+    "informative where it is large and its units often fire together.",
+}
+
+
+def _bins(attrs: dict[str, Any]) -> str:
+    """How many bins there are and how wide, in words."""
+    size = float(attrs["bin_size"])
+    wide = f" of {1000 * size:g} ms" if np.isfinite(size) else " (their width is not known)"
+    return f"{attrs['n_bins']:,} bins{wide} in {attrs['n_epochs']} epoch{'s' if attrs['n_epochs'] > 1 else ''}"
+
+
+def _held_out(attrs: dict[str, Any]) -> str:
+    """Which epochs were held out, in words."""
+    names = attrs["held_out_epochs"]
+    if attrs["n_folds"] > 1:
+        return f"every epoch ({names}) held out once, in {attrs['n_folds']} folds"
+    return f"held out: epoch{'s' * (not str(names).isdecimal())} {names}"
 
 
 def _sentences(results: xr.Dataset, name: str) -> list[str]:

@@ -52,7 +52,7 @@ COMMON: dict[str, Variable] = {
     "machine_bytes": Variable(_ROUND, "byte", "float32 weights and biases of the compact machine"),
     "lost_pixel": Variable((*_ROUND, "pixel"), "1", "1 where a visible unit has lost all synapses"),
     "unit_information": Variable(
-        (*_ROUND, "unit"), "nat2", "mean variance Fisher information of a first-hidden-layer unit's synapses"
+        (*_ROUND, "unit"), "nat-2", "mean variance Fisher information of a first-hidden-layer unit's synapses"
     ),
     "effective_sample_size": Variable(_ROUND, "1", "effective number of model states behind unit_information"),
     "split_r_hat": Variable(_ROUND, "1", "split R-hat, of what mixes worst, of the chains behind unit_information"),
@@ -121,7 +121,7 @@ PATCHES: dict[str, Variable] = {
     "quantity_mean": Variable((*_ROUND, "quantity", "decile"), "1", "mean of the quantity in each decile"),
     "patch_entropy": Variable(("trial",), "nat", "entropy of the training patches' frequencies"),
     "eigenvalue": Variable(
-        ("trial", "index"), "nat2", "eigenvalues of the trained machine's Fisher information matrix"
+        ("trial", "index"), "nat-2", "eigenvalues of the trained machine's Fisher information matrix"
     ),
     "population_count": Variable(("trial", "distribution", "count"), "1", "probability of the number of bright pixels"),
     "rank_frequency": Variable(("trial", "distribution", "rank"), "1", "probabilities of all patterns, largest first"),
