@@ -116,6 +116,39 @@ def fit_words(
     typer.echo(f"recording: {out}; 'secateur report {out}' draws it")
 
 
+def prune_fitted(
+    folder: Path,
+    what: Literal["couplings", "machine"] | None,
+    criteria: str | None,
+    fraction: str | None,
+    rounds: int | None,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Prune the models of a fitted recording; the part of ``secateur prune`` that is for recordings."""
+    from secateur.commands.terminal import watch
+    from secateur.recordings.decimation import CRITERIA
+    from secateur.recordings.pruned import prune_recording
+
+    shares = numbers_from("--fraction", fraction or "0.3", float)
+    if len(shares) != 1:
+        raise ValueError(f"--fraction must be one number for a recording, got {fraction!r}")
+    with watch() as progress:
+        found = prune_recording(
+            folder,
+            what=what or "couplings",
+            criteria=CRITERIA if criteria is None else criteria.split(","),
+            fraction=shares[0],
+            n_rounds=rounds or 10,
+            seed=seed,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    for sentence in found.attrs["sentences"]:
+        typer.echo(sentence)
+    typer.echo(f"pruned: {folder / 'pruning'}; 'secateur report {folder}' draws it")
+
+
 def _epoch(text: str) -> tuple[float, float]:
     start, _, stop = text.partition(":")
     try:

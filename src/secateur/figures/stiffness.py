@@ -115,8 +115,8 @@ def coupling_map(results: xr.Dataset) -> Drawing:
     say_when_empty(axes, values)
     axes.set_xlabel("unit")
     axes.set_ylabel("unit")
-    skipped = _name_axis(axes.xaxis, names, 3.4)
-    _name_axis(axes.yaxis, names, 3.4)
+    skipped = name_axis(axes.xaxis, names, 3.4)
+    name_axis(axes.yaxis, names, 3.4)
     caption = (
         f"Fisher information of every coupling ({_whose(results)}); units in the order of the figure before, "
         f"stiffest first.{skipped}"
@@ -134,7 +134,7 @@ def loadings(results: xr.Dataset) -> Drawing:
         axes.bar(np.arange(len(order)), results["loading"].sel(direction=direction).values[order], color=_COLOUR)
         axes.set_title(f"direction {direction}", loc="left")
         axes.set_ylabel("loading")
-    skipped = _name_axis(panels[-1].xaxis, results["unit"].values[order], 4.2)
+    skipped = name_axis(panels[-1].xaxis, results["unit"].values[order], 4.2)
     panels[-1].set_xlabel("unit, stiffest first")
     which = f" The {_MOST_ROWS} stiffest units." if len(order) < results.sizes["unit"] else ""
     caption = (
@@ -181,7 +181,7 @@ def assemblies(results: xr.Dataset) -> Drawing:
     figure.colorbar(image, ax=upper, label="weight (nats)")
     upper.set_ylabel("unit, stiffest first")
     upper.set_xlabel("hidden unit")
-    skipped = _name_axis(upper.yaxis, results["unit"].values[order], 3.2)
+    skipped = name_axis(upper.yaxis, results["unit"].values[order], 3.2)
     for axes in (upper, lower):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     lower.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -205,13 +205,13 @@ def _tall(n_rows: int) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _name_axis(axis: Axis, names: np.ndarray, inches: float) -> str:
+def name_axis(axis: Axis, names: np.ndarray, inches: float) -> str:
     """Names along an axis of a length in inches: all of them as long as they fit, else every k-th, which it says."""
     step = max(1, math.ceil(len(names) * _INCHES_PER_NAME / inches))
     places = np.arange(0, len(names), step)
     size = min(9.0, 72 * 0.85 * inches / len(places))
     axis.set_ticks(places, [_short(names[place]) for place in places], fontsize=max(size, 6.0))
-    if axis.axis_name == "x":
+    if axis is axis.axes.xaxis:
         axis.set_tick_params(rotation=90)
     return "" if step == 1 else f" Every {step}{_ORDINALS.get(step, 'th')} unit is named."
 

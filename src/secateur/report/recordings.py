@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from secateur.figures.pruned_recordings import draw_pruned
 from secateur.figures.recordings import draw_recording
 from secateur.report.page import embedded, environment, finished
 from secateur.storage.arrays import write_atomically
@@ -40,11 +41,18 @@ _FILES = (
     ("words.npz", "the words"),
     ("machines/", "the machine (safetensors): secateur info, prune, sample and fisher read it"),
     ("tables/", "Fisher information of every unit and coupling, held-out likelihoods, stability (CSV)"),
+    ("pruning/", "what pruning gave ('secateur prune' on this folder), if it was done"),
     ("figures/", "the figures of this page as PNG and PDF"),
 )
 
 
-def write_recording_report(folder: Path, results: xr.Dataset, facts: dict[str, Any], settings: dict[str, Any]) -> Path:
+def write_recording_report(
+    folder: Path,
+    results: xr.Dataset,
+    facts: dict[str, Any],
+    settings: dict[str, Any],
+    pruned: dict[str, xr.Dataset] | None = None,
+) -> Path:
     """Draw the figures of a fitted recording and write ``report.html`` from its stored results.
 
     Parameters
@@ -53,6 +61,8 @@ def write_recording_report(folder: Path, results: xr.Dataset, facts: dict[str, A
         The recording's folder.
     results, facts, settings
         Its results, provenance and settings (:class:`secateur.recordings.folder.RecordingFolder`).
+    pruned
+        What was pruned, if anything (:func:`secateur.recordings.pruned.pruned_results`).
 
     Returns
     -------
@@ -65,6 +75,9 @@ def write_recording_report(folder: Path, results: xr.Dataset, facts: dict[str, A
         If the folder cannot be written.
     """
     captions = draw_recording(results, folder)
+    of_pruning = {what: draw_pruned(one, folder) for what, one in (pruned or {}).items()}
+    for drawn in of_pruning.values():
+        captions |= drawn
     figures = {
         name: {"title": caption.title, "text": caption.text, "source": embedded(folder / "figures" / name)}
         for name, caption in captions.items()
@@ -89,6 +102,10 @@ def write_recording_report(folder: Path, results: xr.Dataset, facts: dict[str, A
             summary=str(results.attrs["summary"]).splitlines(),
             trust=[*_sentences(results, "warnings"), *(s for s in every if s not in found)],
             figures=figures,
+            pruned=[
+                (_NOUN[what], _sentences(one, "sentences"), list(of_pruning[what]))
+                for what, one in (pruned or {}).items()
+            ],
             groups=GROUPS,
             command=_command(settings),
             files=_FILES,
@@ -99,6 +116,7 @@ def write_recording_report(folder: Path, results: xr.Dataset, facts: dict[str, A
     return path
 
 
+_NOUN = {"couplings": "couplings of the pairwise model", "machine": "synapses of the machine"}
 _WHOSE = {
     "joint": "The joint matrix is that of the model over all its units. A model without hidden units has only one.",
     "visible": "The visible matrix is that of what is observed, hidden states unknown; a model without hidden units "
