@@ -54,17 +54,17 @@ def test_the_command_tells_what_was_found(fitted):
     findings = list(folder.results.attrs["findings"])
     assert out.splitlines()[: len(findings)] == findings
     assert any(s.startswith("rbm-3 ") and "independent on held-out bins" in s for s in findings)
-    assert any(s.startswith("The ranking of units (joint, 0/1)") for s in findings)
+    assert findings[-1].startswith("The ranking of couplings beyond rates") or "are not named" in findings[-1]
 
 
 def test_the_folder_holds_everything_and_every_variable_says_what_it_is(fitted):
     folder, _, source = fitted
     results = folder.results
-    assert results.sizes["unit"] == 4 and results.sizes["hidden"] == 3 and results.sizes["epoch"] == 6
+    assert results.sizes["unit"] == 4 and results.sizes["hidden"] == 3 and results.sizes["block"] >= 6
     for name, variable in results.data_vars.items():
         assert variable.attrs["units"] and variable.attrs["long_name"], name
-    held_out = results.attrs["n_held_out_bins"]
-    assert held_out == 200 and results.attrs["n_bins"] == 600
+    assert results.attrs["n_held_out_bins"] == results.attrs["n_bins"] == 600
+    assert results.attrs["held_out_epochs"] == "0-5" and results.attrs["n_folds"] == 3
     np.testing.assert_allclose(results.population_count.sum("count"), 1, atol=1e-6)
     assert np.isfinite(results.specific_heat).all()
     machine = sc.load_machine(folder.path / "machines" / "rbm-3.safetensors")
@@ -160,11 +160,36 @@ def _refused_fit(monkeypatch, capsys, source, out, options):
     return err.rstrip("\n").splitlines()[-1]
 
 
+def test_named_epochs_are_held_out_and_the_models_are_fitted_to_the_others(tmp_path, monkeypatch, capsys):
+    source = _words_file(tmp_path / "words.npz")
+    code, out, err = call(
+        monkeypatch,
+        capsys,
+        "fit",
+        source,
+        "--out",
+        tmp_path / "fit",
+        "--hidden",
+        "3",
+        "--epochs",
+        "4",
+        "--hold-out",
+        "3",
+    )
+    assert code == 0, err
+    folder = RecordingFolder.open(tmp_path / "fit")
+    assert folder.results.attrs["n_held_out_bins"] == 100 and folder.results.attrs["held_out_epochs"] == "3"
+    assert folder.settings["hold_out"] == [3] and "folds" not in folder.settings
+    assert "pairwise" in out
+    line = refused(monkeypatch, capsys, "fit", source, "--out", tmp_path / "b", "--hold-out", "3", "--folds", "3")
+    assert "--folds and --hold-out exclude each other" in line
+
+
 def test_folds_are_for_words(tmp_path, monkeypatch, capsys):
     rows = tmp_path / "rows.npy"
     np.save(rows, np.random.default_rng(0).integers(0, 2, (20, 3)))
     line = refused(monkeypatch, capsys, "fit", rows, "--out", tmp_path / "m.safetensors", "--folds", "3")
-    assert "--choose-hidden and --folds need a file of words" in line
+    assert "--choose-hidden, --folds and --hold-out need a file of words" in line
 
 
 def test_a_damaged_folder_is_told(fitted, tmp_path, monkeypatch, capsys):

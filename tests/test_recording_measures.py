@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -14,9 +15,13 @@ from hypothesis.extra import numpy as hnp
 from brute_force import BruteForce
 from conftest import small_machine
 from pairwise_brute_force import PairwiseBruteForce, small_model
+from secateur.model.machine import Machine
 from secateur.model.pairwise import PairwiseModel
-from secateur.recordings import measures
+from secateur.model.trust import Verdict
+from secateur.recordings import heat, measures
+from secateur.recordings.heat import specific_heat
 from statistical import GROUPED, assert_within_errors, judged
+from two_modes import equal_modes_machine
 
 some_words = hnp.arrays(np.uint8, st.tuples(st.integers(2, 12), st.integers(3, 5)), elements=st.integers(0, 1))
 
@@ -66,18 +71,50 @@ def _variance_of_energy(exact, temperature: float) -> float:
     return float((p * energies**2).sum() - (p * energies).sum() ** 2)
 
 
-@pytest.mark.parametrize("fault", ["right", "wrong temperature"])
-@pytest.mark.parametrize("kind", ["pairwise", "machine"])
-def test_specific_heat_is_the_variance_of_the_energy(kind, fault):
-    temperatures = np.array([0.7, 1.6])
-    pairwise, machine = small_model(4), small_machine("rbm", masked=False)
+def _heat(kind: str, temperatures: np.ndarray) -> tuple[PairwiseModel | Machine, list[float]]:
+    """A small model and its specific heat from sums over all states."""
+    pairwise, machine = small_model(4), small_machine("rbm", masked=True)
     model = pairwise if kind == "pairwise" else machine
     exact = PairwiseBruteForce(pairwise) if kind == "pairwise" else BruteForce(machine)
-    expected = [_variance_of_energy(exact, t) / t**2 / model.n_units for t in temperatures]
-    asked = temperatures if fault == "right" else temperatures * 1.3
-    found = measures.specific_heat(model, asked, jax.random.key(0), n_draws=20)
+    return model, [_variance_of_energy(exact, t) / t**2 / model.n_units for t in temperatures]
+
+
+@pytest.mark.parametrize("kind", ["pairwise", "machine"])
+def test_specific_heat_is_the_variance_of_the_energy(kind):
+    temperatures = np.array([0.7, 1.6])
+    model, expected = _heat(kind, temperatures)
+    found = specific_heat(model, temperatures, jax.random.key(0))
+    np.testing.assert_allclose(found.values, expected, rtol=1e-6)
+    assert not found.errors.any() and all(v.trusted for v in found.verdicts)
+
+
+def test_specific_heat_of_independent_units_is_exact_at_any_size():
+    biases = np.linspace(-3, 1, 50)
+    found = specific_heat(PairwiseModel(biases, np.zeros((50, 50))), np.array([0.5, 1.0]), jax.random.key(0))
+    p = 1 / (1 + np.exp(-np.outer([2.0, 1.0], biases)))
+    np.testing.assert_allclose(found.values, (biases**2 * p * (1 - p)).sum(axis=1) / [0.25, 1] / 50, rtol=1e-6)
+
+
+@pytest.mark.parametrize("fault", ["right", "wrong temperature"])
+def test_a_model_of_two_modes_is_tempered_and_has_no_false_peak(fault, monkeypatch):
+    """Chains that stay in the mode where they fell would make a peak of the difference between modes."""
+    model, temperatures = equal_modes_machine(tilt=0.15), np.array([1.0])
+    exact = specific_heat(model, temperatures, jax.random.key(0)).values
+    monkeypatch.setattr(heat, "_MOST_SUMMED", 0)
+    found = specific_heat(model, temperatures if fault == "right" else temperatures * 1.5, jax.random.key(0))
+    assert found.verdicts[0].trusted and (found.errors > 0).all()
     with judged(fault):
-        assert_within_errors(found.values, found.errors, np.array(expected), GROUPED)
+        assert_within_errors(found.values, found.errors, exact, GROUPED)
+
+
+def test_specific_heat_that_cannot_be_trusted_is_not_given(monkeypatch):
+    def unmixed(*arguments, **options):
+        return SimpleNamespace(energies=np.ones((4, 64)), verdict=Verdict(("the chains have not mixed",)))
+
+    monkeypatch.setattr(heat, "_MOST_SUMMED", 0)
+    monkeypatch.setattr(heat.sampling, "sample", unmixed)
+    found = specific_heat(small_machine("rbm", masked=False), np.array([1.0]), jax.random.key(0))
+    assert np.isnan(found.values).all() and not found.verdicts[0].trusted
 
 
 def test_drawn_words_have_the_rates_of_the_model():

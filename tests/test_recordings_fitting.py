@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import stats
 
 from pairwise_brute_force import PairwiseBruteForce, small_model
 from secateur import likelihood
@@ -12,6 +14,8 @@ from secateur.likelihood import LogPartition
 from secateur.model.machine import Machine
 from secateur.model.trust import Verdict
 from secateur.recordings import choose_n_hidden, compare, default_settings, fit_machine, fitting
+from secateur.recordings import comparison as comparison_module
+from secateur.recordings.comparison import ratio_interval, summarise
 from secateur.training import TrainingSettings, fit_independent
 
 KEY = jax.random.key(0)
@@ -26,7 +30,7 @@ def words() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def comparison(words):
-    return compare(words, EPOCHS, KEY, n_hidden=2, settings=BRIEF, held_out=(0, 2))
+    return compare(words, EPOCHS, KEY, n_hidden=2, settings=BRIEF, n_folds=3)
 
 
 def _value(table, model, quantity, unit="nats/bin"):
@@ -36,38 +40,86 @@ def _value(table, model, quantity, unit="nats/bin"):
 
 def test_held_out_likelihood_of_the_independent_model_by_hand(words, comparison):
     split = comparison.folds
-    expected = []
-    for fold in (0, 2):
+    total = 0.0
+    for fold in range(3):
         test = split.held_out(fold)
         rates = (words[~test].sum(axis=0) + 0.5) / ((~test).sum() + 1)
-        expected.append((words[test] * np.log(rates) + (1 - words[test]) * np.log(1 - rates)).sum(axis=1))
-    total, held = np.concatenate(expected).sum(), split.held_out(0) | split.held_out(2)
+        total += (words[test] * np.log(rates) + (1 - words[test]) * np.log(1 - rates)).sum()
     found = _value(comparison.table, "independent", "log-likelihood")
-    assert found["value"] == pytest.approx(total / held.sum(), abs=1e-5)
+    assert found["value"] == pytest.approx(total / len(words), abs=1e-5)
     per_spike = _value(comparison.table, "independent", "log-likelihood", "nats/spike")
-    assert per_spike["value"] == pytest.approx(total / words[held].sum(), abs=1e-5)
-    assert comparison.per_epoch.query("model == 'independent'")["log_likelihood"].sum() == pytest.approx(
-        total, abs=1e-2
-    )
-    assert comparison.per_epoch["bins"].sum() == 3 * held.sum()
+    assert per_spike["value"] == pytest.approx(total / words.sum(), abs=1e-5)
+    assert comparison.per_epoch["bins"].sum() == 3 * len(words)  # every bin is held out once, from three models
 
 
-def test_models_stand_beside_each_other_with_intervals(words, comparison):
+def test_models_stand_beside_each_other_with_intervals(comparison):
     table = comparison.table
     assert list(dict.fromkeys(table["model"])) == ["independent", "pairwise", "rbm-2"]
-    assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"])).all()
+    assert ((table["low"] < table["value"]) & (table["value"] < table["high"])).all()
     for other in ("independent", "pairwise"):
         gain = _value(table, "rbm-2", f"gain over {other}")["value"]
         difference = [_value(table, model, "log-likelihood")["value"] for model in ("rbm-2", other)]
         assert gain == pytest.approx(difference[0] - difference[1], abs=1e-9)
     # The words come from a pairwise model, whose gain is known.
-    assert _value(table, "pairwise", "gain over independent")["low"] > 0
-    assert comparison.sentences[0] == "5 folds, of 10 blocks: whole epochs; held out: 0, 2."
+    assert _value(table, "pairwise", "gain over independent")["verdict"] == "better"
+    assert comparison.sentences[0].startswith("3 folds of 40 blocks of 25 bins or more, cut from 10 epochs")
     assert any("pairwise predicts better than independent on held-out bins: +" in s for s in comparison.sentences)
     assert (table["log_z_error"] == 0).all()
 
 
-def test_gains_are_judged_within_resamples(comparison):
+def test_the_interval_of_a_gain_by_hand(comparison):
+    """Residuals of block sums from their share of the gain, Student's quantile, and the factor of three folds."""
+    sums = comparison.per_epoch.pivot(index="block", columns="model", values="log_likelihood")
+    bins = comparison.per_epoch.query("model == 'pairwise'").set_index("block")["bins"]
+    gain = sums["pairwise"] - sums["independent"]
+    mean, n = gain.sum() / bins.sum(), len(gain)
+    error = np.sqrt(n / (n - 1) * ((gain - mean * bins) ** 2).sum() * (1 + 3 / 2)) / bins.sum()
+    found = _value(comparison.table, "pairwise", "gain over independent")
+    assert found["high"] - found["value"] == pytest.approx(stats.t.ppf(0.975, n - 1) * error)
+    assert found["value"] - found["low"] == pytest.approx(found["high"] - found["value"])
+
+
+def test_below_eight_blocks_there_is_no_interval_and_no_verdict():
+    found = ratio_interval(np.arange(7.0), np.ones(7))
+    assert found[0] == 3 and np.isnan(found[1:]).all()
+    assert np.isfinite(ratio_interval(np.arange(8.0), np.ones(8))).all()
+    words = PairwiseBruteForce(small_model(3)).words(105)
+    short = compare(words, np.repeat(np.arange(7), 15), KEY, n_hidden=1, settings=BRIEF, n_folds=2)
+    gains = short.table[short.table["verdict"] != ""]
+    assert (gains["verdict"] == "none").all() and gains[["low", "high"]].isna().all(axis=None)
+    told = [s for s in short.sentences if s.startswith("No verdict on pairwise against independent: ")]
+    assert told[0].endswith("on 7 held-out blocks, and fewer than 8 give no interval.")
+
+
+def test_losing_what_parameters_cost_is_no_verdict_and_losing_more_is():
+    """The same held-out loss, once with as large a gain on training bins and once with none."""
+    rng = np.random.default_rng(0)
+    rows = [
+        {"model": model, "fold": fold, "block": 10 * fold + b, "bins": 100, "spikes": 30, "log_likelihood": value}
+        for model, loss in (("plain", 0.0), ("rich", 1.0))
+        for fold in range(2)
+        for b in range(10)
+        for value in [-200.0 - loss * (1 + 0.1 * rng.normal())]
+    ]
+    errors = {(model, fold): 0.0 for model in ("plain", "rich") for fold in range(2)}
+    costly = summarise(pd.DataFrame(rows), errors, {"plain": [-2.0, -2.0], "rich": [-1.99, -1.99]})
+    empty = summarise(pd.DataFrame(rows), errors, {"plain": [-2.0, -2.0], "rich": [-2.01, -2.01]})
+    gains = [_value(table, "rich", "gain over plain") for table in (costly, empty)]
+    assert [g["verdict"] for g in gains] == ["not told", "worse"] and all(g["high"] < 0 for g in gains)
+    assert gains[0]["cost"] == pytest.approx(0.01, abs=0.001) and gains[1]["cost"] < 0.001
+
+
+def test_named_epochs_are_held_out_from_one_fit(words):
+    fits = []
+    found = compare(
+        words, EPOCHS, KEY, n_hidden=2, settings=BRIEF, hold_out=[0, 3], on_fit=lambda *fit: fits.append(fit)
+    )
+    assert fits == [(m, 0) for m in ("independent", "pairwise", "rbm-2")]
+    assert found.per_epoch.query("model == 'pairwise'")["bins"].sum() == 200
+    assert found.sentences[0].startswith("held out: epochs 0, 3, of ")
+
+
+def test_gains_are_judged_within_blocks(comparison):
     """The drift that all models share cancels: the interval of a gain is narrower than those of its terms."""
     gain = _value(comparison.table, "pairwise", "gain over independent")
     alone = _value(comparison.table, "pairwise", "log-likelihood")
@@ -81,11 +133,14 @@ def test_the_error_of_log_z_widens_the_intervals_and_too_few_weights_are_told(wo
         verdict = Verdict() if known else Verdict(("effective sample size 3.0; take more chains",))
         return LogPartition(exact.estimate, 0.0 if known else 0.5, verdict=verdict)
 
-    monkeypatch.setattr(fitting, "log_partition", uncertain)
-    found = compare(words, EPOCHS, KEY, n_hidden=2, settings=BRIEF, n_bootstrap=2000)
+    monkeypatch.setattr(comparison_module, "log_partition", uncertain)
+    found = compare(words, EPOCHS, KEY, n_hidden=2, settings=BRIEF, hold_out=range(4))
     width = {m: np.ptp(_value(found.table, m, "log-likelihood")[["low", "high"]]) for m in ("pairwise", "rbm-2")}
-    # Independent errors add in squares; 0.5 nats are 1.96 nats wide.
-    assert width["pairwise"] == pytest.approx(np.hypot(width["rbm-2"], 2 * 1.96 * 0.5), rel=0.1)
+    # Independent errors add in squares; 0.5 nats are twice Student's quantile wide.
+    n_blocks = _value(found.table, "pairwise", "log-likelihood")["n_blocks"]
+    assert width["pairwise"] == pytest.approx(
+        np.hypot(width["rbm-2"], 2 * stats.t.ppf(0.975, n_blocks - 1) * 0.5), rel=0.05
+    )
     assert _value(found.table, "pairwise", "gain over independent")["log_z_error"] == pytest.approx(np.hypot(0.5, 0.5))
     told = "log Z of pairwise (fold 0), and so its likelihood, is NOT TO BE TRUSTED: effective sample size 3"
     assert any(s.startswith(told) for s in found.sentences)
@@ -93,10 +148,8 @@ def test_the_error_of_log_z_widens_the_intervals_and_too_few_weights_are_told(wo
 
 def test_fits_are_announced_and_repeat_with_the_key(words, comparison):
     told = []
-    again = compare(
-        words, EPOCHS, KEY, n_hidden=2, settings=BRIEF, held_out=(0, 2), on_fit=lambda *fit: told.append(fit)
-    )
-    assert told == [(m, fold) for fold in (0, 2) for m in ("independent", "pairwise", "rbm-2")]
+    again = compare(words, EPOCHS, KEY, n_hidden=2, settings=BRIEF, n_folds=3, on_fit=lambda *fit: told.append(fit))
+    assert told == [(m, fold) for fold in range(3) for m in ("independent", "pairwise", "rbm-2")]
     np.testing.assert_array_equal(again.table["value"], comparison.table["value"])
 
 
@@ -152,7 +205,7 @@ def test_bad_input_is_refused(words):
             lambda: compare(words, EPOCHS[:-1], KEY),
             r"epochs must hold one number per bin, \(1000,\), got shape \(999,\)",
         ),
-        (lambda: compare(words, EPOCHS, KEY, held_out=(5,)), r"held_out must name folds from 0 to 4, got \(5,\)"),
+        (lambda: compare(words, EPOCHS, KEY, hold_out=(10,)), "hold_out must name epochs from 0 to 9 and leave others"),
         (lambda: compare(words * 2, EPOCHS, KEY), "states must be 0 or 1, got 2; clip counts to 1 first"),
         (
             lambda: choose_n_hidden(words, EPOCHS, KEY, candidates=(0, 3)),

@@ -136,10 +136,12 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of a finished stu
         _report(folder)
         return
     from secateur.recordings.folder import RecordingFolder
+    from secateur.recordings.pruned import pruned_results
     from secateur.report.recordings import write_recording_report
 
     found = RecordingFolder.open(folder)
-    typer.echo(f"report: {write_recording_report(found.path, found.results, found.provenance, found.settings)}")
+    drawn = found.path, found.results, found.provenance, found.settings, pruned_results(found.path)
+    typer.echo(f"report: {write_recording_report(*drawn)}")
 
 
 @app.command()

@@ -26,7 +26,7 @@ from secateur.commands.options import (
     rounds_after,
     rows_for,
 )
-from secateur.commands.recordings import fit_words
+from secateur.commands.recordings import fit_words, prune_fitted
 
 if TYPE_CHECKING:
     from secateur.model.machine import Machine
@@ -82,7 +82,8 @@ def fit(
         str | None,
         typer.Option(help="Words: numbers of hidden units to choose from, e.g. 5,10,20."),
     ] = None,
-    folds: Annotated[int | None, typer.Option(min=2, help="Words: folds of whole epochs, one held out.")] = None,
+    folds: Annotated[int | None, typer.Option(min=2, help="Words: folds, each held out once. [default: 5]")] = None,
+    hold_out: Annotated[str | None, typer.Option(help="Words: epochs to hold out in place of folds, e.g. 3,4.")] = None,
     of: Annotated[
         Literal["joint", "visible"], typer.Option("--fisher", help="Words: whose Fisher information matrix.")
     ] = "joint",
@@ -103,10 +104,12 @@ def fit(
     if is_words_file(rows) and out.suffix != MACHINE_SUFFIX:
         if binarize is not None:
             raise ValueError("--binarize is for rows; words are 0 and 1 already")
-        fit_words(rows, out, hidden, choose_hidden, epochs, folds or 5, of, convention, change, seed, overwrite)
+        fit_words(rows, out, hidden, choose_hidden, epochs, folds, hold_out, of, convention, change, seed, overwrite)
         return
-    if choose_hidden is not None or folds is not None:
-        raise ValueError("--choose-hidden and --folds need a file of words ('secateur words') and a folder as --out")
+    if choose_hidden is not None or folds is not None or hold_out is not None:
+        raise ValueError(
+            "--choose-hidden, --folds and --hold-out need a file of words ('secateur words') and a folder as --out"
+        )
     hidden, epochs = hidden or "100", epochs or 30
     check_out(out, overwrite, MACHINE_SUFFIX)
     from secateur.commands.terminal import watch
@@ -166,11 +169,26 @@ def info(
 
 
 def prune(
-    machine: MachineArgument,
-    criterion: Annotated[str, typer.Option(help="A rule's name, or your own as module:function.")] = "variance-fi",
+    machine: Annotated[
+        Path, typer.Argument(exists=True, help="A saved machine (.safetensors), or the folder of a fitted recording.")
+    ],
+    criterion: Annotated[
+        str | None,
+        typer.Option(
+            help="A rule's name, or your own as module:function; of a recording several, separated by commas. "
+            "[default: variance-fi; of a recording that, fi-times-weight-squared, weight-magnitude and random]"
+        ),
+    ] = None,
     fraction: Annotated[
-        str, typer.Option(help="Share of each weight matrix's synapses; one or one per matrix.")
-    ] = "0.5",
+        str | None,
+        typer.Option(
+            help="Share of each weight matrix's synapses; one or one per matrix. [default: 0.5; of a recording 0.3]"
+        ),
+    ] = None,
+    what: Annotated[
+        Literal["couplings", "machine"] | None,
+        typer.Option(help="Of a recording: couplings of the pairwise model, or the machine. [default: couplings]"),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="File for the pruned machine; a folder with --rounds. Not needed for --dry-run.")
     ] = None,
@@ -194,7 +212,23 @@ def prune(
     seed: Seed = 0,
     overwrite: Overwrite = False,
 ) -> None:
-    """Remove the least important synapses and the units that die with them; --set takes settings of retraining."""
+    """Remove the least important synapses and the units that die with them; --set takes settings of retraining.
+
+    Of a fitted recording: how many couplings can go before held-out prediction suffers, by several rules.
+    """
+    if machine.is_dir():
+        others = {
+            "--out": out, "--data": data, "--retrain-epochs": retrain_epochs, "--binarize": binarize, "--set": change,
+            "--source": source, "--chains": chains, "--draws": draws, "--sweeps": sweeps, "--burn-in": burn_in,
+            "--sampler": sampler, "--dry-run": dry_run, "--zeros": zeros == "all",
+        }  # fmt: skip
+        if given := [name for name, value in others.items() if value]:
+            raise ValueError(f"{given[0]} is for saved machines; a recording is pruned in its own folder, leave it out")
+        prune_fitted(machine, what, criterion, fraction, rounds, seed, overwrite)
+        return
+    if what is not None:
+        raise ValueError("--what is for the folder of a fitted recording; leave it out for a saved machine")
+    criterion, fraction = criterion or "variance-fi", fraction or "0.5"
     if out is None and not dry_run:
         raise ValueError("--out is missing; give a file for the pruned machine, or say --dry-run")
     if out is not None and not dry_run and rounds is None:

@@ -68,7 +68,8 @@ def fit_words(
     hidden: str | None,
     choose_hidden: str | None,
     epochs: int | None,
-    folds: int,
+    folds: int | None,
+    hold_out: str | None,
     of: Literal["joint", "visible"],
     convention: Literal["0/1", "+-1", "theta-scaled"],
     change: list[str] | None,
@@ -78,6 +79,8 @@ def fit_words(
     """Fit models to a file of words and tell what came out; the part of ``secateur fit`` that is for recordings."""
     if hidden is not None and choose_hidden is not None:
         raise ValueError("--hidden and --choose-hidden exclude each other; give one of them")
+    if folds is not None and hold_out is not None:
+        raise ValueError("--folds and --hold-out exclude each other; give one of them")
     from secateur.commands.terminal import watch
     from secateur.reading.words import load_words
     from secateur.recordings.fitting import default_settings
@@ -98,7 +101,8 @@ def fit_words(
             seed=seed,
             n_hidden=layers[0] if layers and len(layers) == 1 else layers,
             choose_hidden=None if choose_hidden is None else numbers_from("--choose-hidden", choose_hidden, int),
-            n_folds=folds,
+            n_folds=folds or 5,
+            hold_out=None if hold_out is None else numbers_from("--hold-out", hold_out, int),
             training=training,
             of=of,
             convention=convention,
@@ -110,6 +114,39 @@ def fit_words(
     for sentence in found.results.attrs.get("warnings", []):
         typer.echo(f"warning: {sentence}", err=True)
     typer.echo(f"recording: {out}; 'secateur report {out}' draws it")
+
+
+def prune_fitted(
+    folder: Path,
+    what: Literal["couplings", "machine"] | None,
+    criteria: str | None,
+    fraction: str | None,
+    rounds: int | None,
+    seed: int,
+    overwrite: bool,
+) -> None:
+    """Prune the models of a fitted recording; the part of ``secateur prune`` that is for recordings."""
+    from secateur.commands.terminal import watch
+    from secateur.recordings.decimation import CRITERIA
+    from secateur.recordings.pruned import prune_recording
+
+    shares = numbers_from("--fraction", fraction or "0.3", float)
+    if len(shares) != 1:
+        raise ValueError(f"--fraction must be one number for a recording, got {fraction!r}")
+    with watch() as progress:
+        found = prune_recording(
+            folder,
+            what=what or "couplings",
+            criteria=CRITERIA if criteria is None else criteria.split(","),
+            fraction=shares[0],
+            n_rounds=rounds or 10,
+            seed=seed,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    for sentence in found.attrs["sentences"]:
+        typer.echo(sentence)
+    typer.echo(f"pruned: {folder / 'pruning'}; 'secateur report {folder}' draws it")
 
 
 def _epoch(text: str) -> tuple[float, float]:

@@ -107,8 +107,8 @@ def model_against_data(results: xr.Dataset, name: str) -> Drawing:
     _legend(figure, axes, 3)
     caption = (
         f"{title} of the models against those of the {results.attrs['n_held_out_bins']:,} held-out bins: {what}. "
-        "Models are "
-        "represented by as many drawn words. Points on the line agree."
+        f"Every model is represented by {results.attrs['n_drawn']:,} words drawn from it, of each fold's fit as many "
+        "per held-out bin. Points on the line agree."
     )
     return Drawing(figure, title, caption)
 
@@ -122,7 +122,8 @@ def population_count(results: xr.Dataset) -> Drawing:
     data = values.sel(source="data").values
     axes.plot(counts, _positive(data), "o", color=REFERENCE_COLOUR, label="data", markersize=4.5, zorder=4)
     for model, (colour, _) in _models(results).items():
-        axes.plot(counts, _positive(values.sel(source=model).values), color=colour, label=model)
+        look: dict[str, Any] = {"marker": ".", "markersize": 4}  # a count between two that never occur is seen too
+        axes.plot(counts, _positive(values.sel(source=model).values), color=colour, label=model, **look)
     axes.set_yscale("log")
     seen = np.flatnonzero(np.nan_to_num(values.values).max(axis=0))
     axes.set_xlim(-0.5, (seen.max() if seen.size else 1) + 0.5)
@@ -131,9 +132,9 @@ def population_count(results: xr.Dataset) -> Drawing:
     powers_of_ten(axes.yaxis)
     _legend(figure, axes)
     caption = (
-        "Population count: probability that K units are active in a bin, in the held-out words and in as many words "
-        "drawn "
-        "from each model. The independent model shows what the rates alone would make."
+        "Population count: probability that K units are active in a bin, in the held-out words and in the "
+        f"{results.attrs['n_drawn']:,} words drawn from each model. The independent model shows what the rates alone "
+        "would make."
     )
     return Drawing(figure, "Population count", caption)
 
@@ -152,6 +153,11 @@ def rank_frequency(results: xr.Dataset) -> Drawing:
     axes.set_xscale("log")
     axes.set_yscale("log")
     say_when_empty(axes, data)
+    most = np.nanmax(np.nan_to_num(values.sel(source="data").values))
+    once = ""
+    if most * results.attrs["n_held_out_bins"] < 1.5:
+        once = " No word of the recording occurs twice, so that ranks say nothing here."
+        axes.text(0.5, 0.5, "every recorded word occurs once", transform=axes.transAxes, ha="center")
     axes.set_xlabel("rank of the word (log scale)")
     axes.set_ylabel("frequency (log scale)")
     powers_of_ten(axes.xaxis)
@@ -159,8 +165,7 @@ def rank_frequency(results: xr.Dataset) -> Drawing:
     _legend(figure, axes)
     caption = (
         f"The {len(rank):,} most frequent words by rank, each source ranked by itself: the held-out words, and as many "
-        "words "
-        "drawn from each model."
+        f"words drawn from each model, evenly from those of every fold.{once}"
     )
     return Drawing(figure, "Rank and frequency of words", caption)
 
@@ -186,12 +191,15 @@ def held_out_likelihood(results: xr.Dataset) -> Drawing:
         axes.set_ylim(max(len(gains), 1) - 0.5, -0.5)
         say_when_empty(axes, np.array([0.0] if gains else []))
         axes.set_xlabel(str(per))
+    given = np.isfinite(results["log_likelihood"].sel(interval="low").values).any()
+    intervals = (
+        "with 95 % Student intervals over blocks, which contain the errors of partition functions and of training"
+        if given
+        else "without intervals, for there are fewer than eight held-out blocks"
+    )
     caption = (
         f"Gain in log-likelihood of one model over another on the {results.attrs['n_held_out_bins']:,} held-out bins, "
-        "with 95 % "
-        "intervals from a bootstrap over held-out epochs; errors of estimated partition functions are contained. To "
-        "the "
-        "right of zero the first model predicts better."
+        f"{intervals}. To the right of zero the first model predicts better."
     )
     return Drawing(figure, "Held-out log-likelihood", caption)
 
@@ -211,7 +219,8 @@ def specific_heat(results: xr.Dataset) -> Drawing:
     _legend(figure, axes, 3)
     caption = (
         "Specific heat Var(E) / T² per unit when all parameters are divided by a temperature T; the dashed line is the "
-        "fitted model, T = 1. Bars: standard errors between groups of chains. For the machine the energy is that of "
+        "fitted model, T = 1. Without bars it is exact; bars are standard errors between groups of tempered chains, "
+        "and where these had not mixed no point is drawn. For the machine the energy is that of "
         "visible "
         "and hidden units together, per unit of both. A peak near T = 1 is also found in models of no critical system "
         "when "

@@ -16,7 +16,7 @@ from secateur.model.arrays import AnyArray
 from secateur.model.machine import Machine
 from secateur.pruning import user_rules
 from secateur.pruning.averages import sources_for
-from secateur.pruning.given import NotDeclared, WholeMachine, synapses_of, units_of
+from secateur.pruning.given import NotDeclared, Synapses, WholeMachine, synapses_of, units_of
 from secateur.pruning.rules import LOCAL_AVERAGES, Criterion, Rule, rule_of
 
 
@@ -90,6 +90,33 @@ def _places(machine: Machine, rule: Rule) -> list[_Place]:
     if rule.ranks == "synapses":
         return [_Place("synapse", f"weight matrix {i}", w.shape) for i, w in enumerate(machine.weights)]
     return [_Place("unit", f"layer {i}", b.shape) for i, b in enumerate(machine.biases) if i]
+
+
+def coupling_scores(
+    couplings: AnyArray, rates: AnyArray, coincidences: AnyArray, rule: Rule, key: PRNGKeyArray
+) -> np.ndarray:
+    """Importance ``(units, units)``, symmetric, of the couplings of a pairwise model by a rule for synapses.
+
+    The rule is given the couplings as the weights of one layer of units onto itself, so that both units of a coupling
+    are pre- and postsynaptic by turns; its two answers are averaged.
+
+    Raises
+    ------
+    ValueError
+        If the rule ranks units or needs whole states, or as in :func:`importance`.
+    """
+    if rule.ranks != "synapses" or "states" in rule.needs:
+        why = "ranks units" if rule.ranks != "synapses" else "needs whole states of a machine"
+        raise ValueError(
+            f"criterion {rule.name!r} {why}, which a pairwise model does not offer; choose variance-fi, "
+            "fi-times-weight-squared, weight-magnitude, random, or a function of Synapses"
+        )
+    n = len(rates)
+    averages = [rates if "rates" in rule.needs else None, coincidences if "coincidences" in rule.needs else None]
+    given = Synapses(couplings, averages[0], averages[0], averages[1], key)
+    place = _Place("synapse", "the couplings", (n, n))
+    found = np.asarray(_checked(rule, _called(rule, given, place), place), float)
+    return (found + found.T) / 2
 
 
 def _of_whole_machine(rule: Rule, whole: WholeMachine, places: list[_Place]) -> tuple[AnyArray, ...]:

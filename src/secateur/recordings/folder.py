@@ -30,7 +30,7 @@ from secateur.training import TrainingSettings
 
 SETTINGS = "recording.toml"
 _STEPS = 7
-"""Steps told while a recording is fitted: three models, information of two, stability, activity."""
+"""Steps told beside the fits of every fold: three models, information of two, stability, activity."""
 
 
 class RecordingFolder:
@@ -87,6 +87,7 @@ def fit_recording(
     n_hidden: int | Sequence[int] | None = None,
     choose_hidden: Sequence[int] | None = None,
     n_folds: int = 5,
+    hold_out: Sequence[int] | None = None,
     training: TrainingSettings | None = None,
     of: Of = "joint",
     convention: Convention = "0/1",
@@ -103,7 +104,7 @@ def fit_recording(
         Folder to make.
     seed
         Seed of all random numbers.
-    n_hidden, choose_hidden, n_folds, training, of, convention
+    n_hidden, choose_hidden, n_folds, hold_out, training, of, convention
         See :func:`secateur.recordings.analysis.analyse`.
     overwrite
         Replace a recording fitted earlier in that folder.
@@ -119,7 +120,8 @@ def fit_recording(
     _check_free(folder.path, overwrite)
     words = load_words(source)
     progress, clock = progress or Silent(), Stopwatch()
-    progress.start(_STEPS + (choose_hidden is not None))
+    n_fits = 3 * (n_folds if hold_out is None else 1)
+    progress.start(_STEPS + n_fits + (choose_hidden is not None))
     begun: list[str] = []
 
     def say(what: str) -> None:
@@ -135,6 +137,7 @@ def fit_recording(
             n_hidden=n_hidden,
             choose_hidden=choose_hidden,
             n_folds=n_folds,
+            hold_out=hold_out,
             settings=training,
             of=of,
             convention=convention,
@@ -148,7 +151,8 @@ def fit_recording(
         "seed": seed,
         "hidden": list(analysis.machine.layer_sizes[1:]),
         "choose_hidden": None if choose_hidden is None else list(choose_hidden),
-        "folds": n_folds,
+        "folds": None if hold_out is not None else n_folds,
+        "hold_out": None if hold_out is None else [int(epoch) for epoch in hold_out],
         "fisher": of,
         "convention": convention,
         "training": None if training is None else training.model_dump(mode="json", exclude_none=True),

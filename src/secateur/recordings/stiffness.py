@@ -27,22 +27,25 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from secateur import sampling
 from secateur.fisher import full_matrix as fisher_matrix
 from secateur.fisher.full_matrix import FisherMatrix, Of
-from secateur.model import enumeration
+from secateur.fisher.pairwise_matrix import PairwiseLayout
+from secateur.model import enumeration, pairwise_enumeration
 from secateur.model.arrays import AnyArray
 from secateur.model.moments import N_GROUPS
 from secateur.model.pairwise import PairwiseModel
 from secateur.model.randomness import child_key
+from secateur.model.trust import TRUSTED, Verdict
 from secateur.recordings.fitting import Model, check_words
-from secateur.recordings.folds import blocks
+from secateur.recordings.folds import FEWEST_BLOCKS, Blocks, blocks
+from secateur.recordings.intervals import MOST_CURVED, BlockSums, intervals, misfit, no_intervals
 from secateur.recordings.parameters import (
     CONVENTIONS,
     Convention,
-    GroupSums,
     ParameterList,
     group_sums,
     parameter_list,
     unit_means,
 )
+from secateur.recordings.tables import eigenvalue_table, loading_table, parameter_table, unit_table
 from secateur.sampling import Draws
 from secateur.storage.arrays import write_atomically
 
@@ -51,9 +54,13 @@ Source = Literal["model", "data"]
 WORDS_PER_PARAMETER = 10
 """Fewer words than this for each parameter, and a warning is given."""
 
+MOST_OFF = 0.5
+"""Distance of averages, in sampling errors of the recording, up to which a fit has converged."""
+
 _MOST_DENSE = 2000  # parameters up to which the whole spectrum is computed, about a second
+_N_LEADING = 20  # eigenvalues of larger models
 _MOST_EXACT = 2e11  # states times parameters squared up to which the exact matrix is summed, about ten seconds
-_N_CHAINS, _N_DRAWS, _N_SWEEPS, _N_BURN_IN = 1024, 20, 5, 200
+_N_CHAINS, _N_DRAWS, _N_SWEEPS, _N_BURN_IN = 1024, 20, 10, 500
 
 
 @dataclass(frozen=True)
@@ -65,14 +72,15 @@ class Stiffness:
     parameters
         One row per coupling and bias: ``kind``, ``first_unit``, ``second_unit`` (empty for a bias), ``value`` (the
         parameter, nats), ``fisher_information``, ``sampling_error`` (standard error from drawing model states; 0 when
-        exact or from data), ``low``, ``high`` (bootstrap over blocks of the recording), ``rank`` within its kind (1 =
+        exact or from data), ``low``, ``high`` (interval; NaN where none is given), ``rank`` within its kind (1 =
         largest), and the entries of the stiffest directions, ``direction_1`` and so on (unit vectors).
     units
         One row per unit: ``unit``, ``layer`` (0 = visible), ``rate`` (probability per bin), ``bias_information`` and
         ``information`` (of its bias and all its couplings together), each with ``_low`` and ``_high``, and ``rank``.
     eigenvalues
         Largest first: ``number``, ``eigenvalue``, ``standard_error`` (spread between 16 groups of rows, for the
-        stiffest directions; 0 when exact), ``share`` of the trace. The whole spectrum up to 2,000 parameters.
+        stiffest directions; 0 when exact), ``share`` of the trace. The whole spectrum up to 2,000
+        parameters, else the twenty largest.
     loadings
         One row per stiff direction and unit: ``direction``, ``eigenvalue``, ``unit``, ``layer``, ``loading`` (squared
         entries of its bias and half of those of its couplings; sums to 1 over units) and ``bias_entry`` (signed).
@@ -80,6 +88,12 @@ class Stiffness:
         Whose matrix, of which parameters, and averaged over what.
     sentences
         What was done, and warnings, in plain words.
+    misfit
+        Of a pairwise model: how far its averages are from those of the recording, in the recording's sampling errors.
+    verdict
+        Whether the chains that drew the model's states had mixed.
+    without_intervals
+        Why no intervals are given; empty where they are.
     """
 
     parameters: pd.DataFrame
@@ -90,6 +104,9 @@ class Stiffness:
     convention: Convention
     source: Source
     sentences: tuple[str, ...]
+    misfit: float = math.nan
+    verdict: Verdict = TRUSTED
+    without_intervals: tuple[str, ...] = ()
 
     def save_csv(self, folder: str | Path) -> list[Path]:
         """Write ``parameters.csv``, ``units.csv``, ``eigenvalues.csv`` and ``loadings.csv``; returns their paths."""
@@ -113,7 +130,6 @@ def stiffness(
     convention: Convention = "0/1",
     source: Source = "model",
     n_directions: int = 3,
-    n_bootstrap: int = 500,
     level: float = 0.95,
 ) -> Stiffness:
     """Fisher information of every neuron and coupling of a fitted model, with intervals, and its stiffest directions.
@@ -126,7 +142,7 @@ def stiffness(
         0/1 words ``(bins, units)``, epoch numbers ``(bins,)``, bin size in seconds (needed for a single epoch) and
         names of the neurons.
     key
-        Random key of drawn states and of the bootstrap.
+        Random key of drawn states.
     of
         ``"joint"``: of the model over visible and hidden units. ``"visible"``: of what is observed, hidden states
         unknown. Without hidden units they are the same.
@@ -138,10 +154,9 @@ def stiffness(
         the recorded words, as is usual for the pairwise model; hidden units are not recorded, so only without them.
     n_directions
         Stiffest directions to describe.
-    n_bootstrap, level
-        Resamples of blocks (whole epochs, or at least one second), and coverage of the intervals. Parameters are held
-        fixed. At the optimum the averages of the model are those of the recording (hidden units filled in given the
-        words), so intervals of ``"model"`` are the resampled deviations of the latter around the model's value.
+    level
+        Coverage of the intervals (:mod:`secateur.recordings.intervals`), which contain the error of the fit. None are
+        given below eight blocks, while the fit has not converged, and for machines with hidden units.
 
     Raises
     ------
@@ -156,34 +171,90 @@ def stiffness(
     words = check_words(states, epochs, model)
     parameters = parameter_list(model, unit_ids)
     _check_options(parameters, of, convention, source, n_directions)
-    block_of = blocks(epochs, bin_size)
+    block_of = blocks(words, epochs, bin_size)
     means = unit_means(model, words)
-    recorded = group_sums(parameters, means, block_of.numbers, of, convention)
     matrix, drawn, how = _matrix(model, words, of, source, key)
     values, vectors = leading_eigenpairs(matrix, parameters, convention, n_directions, child_key(key, "eigenpairs"))
+    error = np.zeros(len(parameters.values))
     if drawn is not None:
         information, error = _with_error(parameters, drawn, of, convention)
     elif source == "data":
-        information, error = recorded.information(np.ones((1, block_of.n_blocks)))[0], np.zeros(len(parameters.values))
+        everything = group_sums(parameters, means, np.zeros(len(words), int), of, convention)
+        information = everything.information(np.ones((1, 1)))[0]
     else:
-        information, error = _diagonal(matrix, parameters, convention), np.zeros(len(parameters.values))
-    resampled = information + _deviations(recorded, child_key(key, "bootstrap"), n_bootstrap)
-    quantiles = ((1 - level) / 2, (1 + level) / 2)
+        information = _diagonal(matrix, parameters, convention)
+    recorded = group_sums(parameters, means, block_of.numbers, "joint", "0/1")
+    sums = BlockSums(recorded.first, recorded.counts)
+    off = math.nan
+    if isinstance(model, PairwiseModel):
+        off = 0.0 if source == "data" else misfit(sums, *_model_means(model, parameters, drawn))
+    reasons = _reasons(parameters, convention, block_of, off)
+    limits = no_intervals(parameters)
+    if not reasons:
+        curvature = matrix.dense() if convention == "theta-scaled" else None
+        prior = 1.0 if parameters.n_units > enumeration.MAX_UNITS else 0.0
+        limits = intervals(
+            parameters, sums, convention, curvature=curvature, prior=prior, sampling_error=error, level=level
+        )
     tables = {
-        "parameters": _parameter_table(parameters, convention, information, error, resampled, vectors, quantiles),
-        "units": _unit_table(parameters, means.mean(axis=0), information, resampled, quantiles),
-        "eigenvalues": _eigenvalue_table(matrix, parameters, convention, values, vectors, information.sum()),
-        "loadings": _loading_table(parameters, values, vectors),
+        "parameters": parameter_table(parameters, convention, information, error, limits, vectors),
+        "units": unit_table(parameters, means.mean(axis=0), information, limits),
+        "eigenvalues": eigenvalue_table(matrix, parameters, convention, values, vectors, information.sum()),
+        "loadings": loading_table(parameters, values, vectors),
     }
     for table in tables.values():
         table.insert(0, "fisher_matrix", of)
         table.insert(1, "convention", convention)
     sentences = [
         f"Fisher information matrix: {of}; convention: {convention}; {how}.",
-        f"Intervals ({level:.0%}) from {n_bootstrap} bootstrap resamples of {block_of.sentence}.",
+        f"No intervals: {'; '.join(reasons)}."
+        if reasons
+        else f"Intervals ({level:.0%}) contain the error of the fit: {block_of.sentence}.",
         *_scarcity(len(words), parameters),
     ]
-    return Stiffness(**tables, of=of, convention=convention, source=source, sentences=tuple(sentences))
+    return Stiffness(
+        **tables,
+        of=of,
+        convention=convention,
+        source=source,
+        sentences=tuple(sentences),
+        misfit=off,
+        verdict=matrix.verdict,
+        without_intervals=tuple(reasons),
+    )
+
+
+def _reasons(parameters: ParameterList, convention: Convention, block_of: Blocks, off: float) -> list[str]:
+    """Why no intervals are given; nothing where they are."""
+    found = []
+    if parameters.layers[-1] > 0:
+        found.append("how far another fit of hidden units would lie is not known")
+    if not block_of.enough:
+        found.append(f"fewer than {FEWEST_BLOCKS} blocks ({block_of.sentence})")
+    if off > MOST_OFF:
+        found.append(
+            f"the fit has not converged: its averages differ from those of the recording by {off:.2f} of the "
+            f"recording's sampling errors (at most {MOST_OFF}); fit with more n_steps, or fewer units"
+        )
+    if convention == "theta-scaled" and len(parameters.values) > MOST_CURVED:
+        found.append(
+            f"theta-scaled intervals are for up to {MOST_CURVED:,} parameters, here {len(parameters.values):,}"
+        )
+    return found
+
+
+def _model_means(
+    model: PairwiseModel, parameters: ParameterList, drawn: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Averages of the model's 0/1 statistics, and their standard errors."""
+    if drawn is None:
+        statistics = pairwise_enumeration.moments(model).values
+        layout = PairwiseLayout(model.n_units)
+        return layout.flatten(statistics.as_parameters()), np.zeros(len(parameters.values))
+    groups = np.arange(len(drawn)) * N_GROUPS // len(drawn)
+    sums = group_sums(parameters, drawn, groups, "joint", "0/1")
+    each = sums.first / sums.counts[:, None]
+    return sums.first.sum(axis=0) / len(drawn), each.std(axis=0, ddof=1) / math.sqrt(N_GROUPS)
 
 
 def _check_options(parameters: ParameterList, of: str, convention: str, source: str, n_directions: int) -> None:
@@ -274,18 +345,10 @@ def _diagonal(matrix: FisherMatrix, parameters: ParameterList, convention: Conve
     return np.asarray((change @ matrix.dense().astype(np.float64) * change.toarray()).sum(axis=1))
 
 
-def _deviations(recorded: GroupSums, key: PRNGKeyArray, n_bootstrap: int) -> np.ndarray:
-    """Deviations ``(n_bootstrap, parameters)`` of the recording's Fisher information in resamples of its blocks."""
-    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
-    n_blocks = len(recorded.counts)
-    weights = rng.multinomial(n_blocks, np.full(n_blocks, 1 / n_blocks), size=n_bootstrap)
-    return recorded.information(weights) - recorded.information(np.ones((1, n_blocks)))
-
-
 def leading_eigenpairs(
     matrix: FisherMatrix, parameters: ParameterList, convention: Convention, n_directions: int, key: PRNGKeyArray
 ) -> tuple[Float[np.ndarray, " values"], Float[np.ndarray, "directions parameters"]]:
-    """Eigenvalues, largest first (all up to 2,000 parameters), and the leading unit eigenvectors, in a convention."""
+    """Eigenvalues, largest first (beyond 2,000 parameters twenty), and the leading unit eigenvectors."""
     change, n = parameters.change(convention), len(parameters.values)
     if n <= _MOST_DENSE:
         values, vectors = np.linalg.eigh(change @ matrix.dense().astype(np.float64) @ change.T)
@@ -293,97 +356,7 @@ def leading_eigenpairs(
     else:
         start = np.asarray(jax.random.normal(key, (n,), jnp.float32)).astype(np.float64)
         operator = LinearOperator((n, n), lambda x: change @ matrix.matvec(change.T @ x.ravel()), dtype=np.float64)
-        values, columns = eigsh(operator, n_directions, which="LA", v0=start, tol=1e-4)
-        values, vectors = values[::-1], columns.T[::-1]
+        values, columns = eigsh(operator, max(n_directions, _N_LEADING), which="LA", v0=start, tol=1e-3)
+        values, vectors = values[::-1], columns.T[::-1][:n_directions]
     largest = np.take_along_axis(vectors, abs(vectors).argmax(axis=1)[:, None], axis=1)
     return values, vectors * np.sign(largest)
-
-
-def _parameter_table(
-    parameters: ParameterList,
-    convention: Convention,
-    information: np.ndarray,
-    error: np.ndarray,
-    resampled: np.ndarray,
-    vectors: np.ndarray,
-    quantiles: tuple[float, float],
-) -> pd.DataFrame:
-    names = np.array(parameters.unit_ids, dtype=object)
-    is_bias = parameters.first == parameters.second
-    low, high = np.maximum(np.quantile(resampled, quantiles, axis=0), 0.0)
-    table = pd.DataFrame(
-        {
-            "kind": np.where(is_bias, "bias", "coupling"),
-            "first_unit": names[parameters.first],
-            "second_unit": np.where(is_bias, "", names[parameters.second]),
-            "value": parameters.in_convention(convention),
-            "fisher_information": information,
-            "sampling_error": error,
-            "low": low,
-            "high": high,
-        }
-    )
-    table["rank"] = table.groupby("kind")["fisher_information"].rank(ascending=False, method="first").astype(int)
-    return table.assign(**{f"direction_{k + 1}": vector for k, vector in enumerate(vectors)})
-
-
-def _unit_table(
-    parameters: ParameterList,
-    rates: np.ndarray,
-    information: np.ndarray,
-    resampled: np.ndarray,
-    quantiles: tuple[float, float],
-) -> pd.DataFrame:
-    touching = parameters.shares().ceil()  # 1 for every parameter that touches the unit
-    biases = slice(parameters.n_couplings, None)
-    columns: dict[str, np.ndarray] = {
-        "unit": np.array(parameters.unit_ids, dtype=object),
-        "layer": parameters.layers,
-        "rate": rates.astype(np.float64),
-    }
-    for name, values, draws in (
-        ("bias_information", information[biases], resampled[:, biases]),
-        ("information", touching @ information, (touching @ resampled.T).T),
-    ):
-        low, high = np.maximum(np.quantile(draws, quantiles, axis=0), 0.0)
-        columns |= {name: values, f"{name}_low": low, f"{name}_high": high}
-    table = pd.DataFrame(columns)
-    table["rank"] = table["information"].rank(ascending=False, method="first").astype(int)
-    return table
-
-
-def _eigenvalue_table(
-    matrix: FisherMatrix,
-    parameters: ParameterList,
-    convention: Convention,
-    values: np.ndarray,
-    vectors: np.ndarray,
-    trace: float,
-) -> pd.DataFrame:
-    # The variance along u in the convention is that along A^T u in the matrix of 0/1 states.
-    directions = (parameters.change(convention).T @ vectors.T).T
-    errors = np.full(len(values), 0.0 if matrix.diagnostics is None else np.nan)
-    errors[: len(vectors)] = matrix.eigenvalue_errors(matrix.split(directions))
-    return pd.DataFrame(
-        {
-            "number": np.arange(1, len(values) + 1),
-            "eigenvalue": values,
-            "standard_error": errors,
-            "share": values / trace,
-        }
-    )
-
-
-def _loading_table(parameters: ParameterList, values: np.ndarray, vectors: np.ndarray) -> pd.DataFrame:
-    loadings = (parameters.shares() @ (vectors**2).T).T
-    n = parameters.n_units
-    return pd.DataFrame(
-        {
-            "direction": np.repeat(np.arange(1, len(vectors) + 1), n),
-            "eigenvalue": np.repeat(values[: len(vectors)], n),
-            "unit": np.tile(np.array(parameters.unit_ids, dtype=object), len(vectors)),
-            "layer": np.tile(parameters.layers, len(vectors)),
-            "loading": loadings.ravel(),
-            "bias_entry": vectors[:, parameters.n_couplings :].ravel(),
-        }
-    )

@@ -43,7 +43,7 @@ COMMON: dict[str, Variable] = {
     "machine_bytes": Variable(ROUND, "byte", "float32 weights and biases of the compact machine"),
     "lost_pixel": Variable((*ROUND, "pixel"), "1", "1 where a visible unit has lost all synapses"),
     "unit_information": Variable(
-        (*ROUND, "unit"), "nat2", "mean variance Fisher information of a first-hidden-layer unit's synapses"
+        (*ROUND, "unit"), "nat-2", "mean variance Fisher information of a first-hidden-layer unit's synapses"
     ),
     "effective_sample_size": Variable(ROUND, "1", "effective number of model states behind unit_information"),
     "split_r_hat": Variable(ROUND, "1", "split R-hat, of what mixes worst, of the chains behind unit_information"),

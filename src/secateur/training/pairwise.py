@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, PRNGKeyArray
 from scipy.optimize import minimize
 
 from secateur.model import pairwise_enumeration as enumeration
@@ -28,10 +28,13 @@ from secateur.model.trust import Verdict
 from secateur.sampling.draws import swept
 from secateur.sampling.gibbs_sampler import Gibbs
 from secateur.sampling.runner import streamed_moments
+from secateur.training.pairwise_ascent import Scale, ascend
 
 Method = Literal["exact", "sampled"]
 
-TRUSTED_MISFIT = 3
+_MOST_PSEUDO = 30_000  # words of which the pseudo-likelihood is maximised
+_N_CHECKED = 500  # chains that check a fit; few and long ones, which show by themselves whether they mix
+TRUSTED_MISFIT = 2
 """Largest misfit (:attr:`FitSummary.misfit`) of a sampled fit without a warning."""
 
 
@@ -46,17 +49,20 @@ class FitSummary(NamedTuple):
         Rates ``(units,)`` and coincidence rates ``(units, units)`` to be met: those of the data with the pseudo-word.
     moments
         Those of the model: exact, or from fresh chains with standard errors.
+    fitted
+        ``(units, units)``: which moments are to be met, the rates (on the diagonal) and those of existing couplings.
     """
 
     method: Method
     target: Statistics
     moments: Moments
+    fitted: Bool[np.ndarray, "units units"]
 
     @property
     def largest_difference(self) -> float:
         """Largest absolute difference of a rate or coincidence rate between model and target."""
-        pairs = zip(jax.tree.leaves(self.moments.values), jax.tree.leaves(self.target), strict=True)
-        return max(float(abs(np.asarray(model, float) - target).max()) for model, target in pairs)
+        model, target = self.moments.values.coincidences[0], self.target.coincidences[0]
+        return float(abs(np.asarray(model, float) - target)[self.fitted].max())
 
     @property
     def misfit(self) -> float:
@@ -67,7 +73,7 @@ class FitSummary(NamedTuple):
         n_draws = float(self.moments.diagnostics.effective_sample_size)
         binomial = np.sqrt(self.target.coincidences[0] * (1 - self.target.coincidences[0]) / n_draws)
         scaled = (np.asarray(model, float) - self.target.coincidences[0]) / np.maximum(np.asarray(errors), binomial)
-        return float(np.sqrt((scaled**2).mean()))
+        return float(np.sqrt((scaled[self.fitted] ** 2).mean()))
 
     @property
     def verdict(self) -> Verdict:
@@ -79,25 +85,6 @@ class FitSummary(NamedTuple):
             f"mean square; at most {TRUSTED_MISFIT} is usual), so the ascent has not converged; fit with more n_steps"
         )
         return self.moments.verdict.joined(Verdict((reason,)))
-
-
-class _Scale(NamedTuple):
-    """Mean and standard deviation of every unit, which take standardised parameters to the model's and back."""
-
-    rates: Float[AnyArray, " units"]
-    deviations: Float[AnyArray, " units"]
-
-    def model_parameters(self, slopes: AnyArray, couplings: AnyArray) -> tuple[AnyArray, AnyArray]:
-        """Biases and couplings from ``a`` and symmetric ``K``."""
-        raw = couplings / (self.deviations[:, None] * self.deviations[None, :])
-        return slopes / self.deviations - raw @ self.rates, raw
-
-    def differences(self, model: Statistics, target: Statistics) -> tuple[AnyArray, AnyArray]:
-        """``<z_i>`` and ``<z_i z_j>`` of the model less those of the data, the gradient with respect to ``-a, -K``."""
-        rates, coincidences = (m - t for m, t in zip((*model.rates, *model.coincidences), _both(target), strict=True))
-        crossed = rates[:, None] * self.rates[None, :]
-        centred = coincidences - crossed - crossed.T
-        return rates / self.deviations, centred / (self.deviations[:, None] * self.deviations[None, :])
 
 
 def fit_independent(states: AnyArray) -> PairwiseModel:
@@ -129,6 +116,8 @@ def fit_pairwise(
     l2: float | None = None,
     n_chains: int = 2000,
     n_steps: int = 500,
+    mask: AnyArray | None = None,
+    start: PairwiseModel | None = None,
 ) -> tuple[PairwiseModel, FitSummary]:
     """Fit the pairwise model to words.
 
@@ -151,6 +140,10 @@ def fit_pairwise(
         1 / bins, a standard normal prior on every coupling.
     n_chains, n_steps
         Persistent chains, and steps of one sweep each, of a sampled fit.
+    mask
+        ``(units, units)``, symmetric: couplings that exist; all others are zero. ``None``: all of them.
+    start
+        A model from which the fit goes on, in place of pseudo-likelihood; its couplings outside the mask are dropped.
 
     Returns
     -------
@@ -175,19 +168,44 @@ def fit_pairwise(
     method = method or ("exact" if n_units <= MAX_UNITS else "sampled")
     target = _target(words)
     (rates,) = target.rates
-    scale = _Scale(rates, np.sqrt(rates * (1 - rates)))
+    scale = Scale(rates, np.sqrt(rates * (1 - rates)))
+    present = _present(mask, n_units)
+    fitted = _symmetric(present, n_units) | np.eye(n_units, dtype=bool)
     if method == "exact":
         enumeration.check_size(n_units, "fit")
-        model = _maximise_likelihood(target, scale, 0.0 if l2 is None else l2)
-        return model, FitSummary(method, target, enumeration.moments(model))
+        model = _maximise_likelihood(target, scale, 0.0 if l2 is None else l2, present)
+        return model, FitSummary(method, target, enumeration.moments(model), fitted)
     penalty = 1 / n_rows if l2 is None else l2
-    start = _without_bursts(_maximise_pseudo_likelihood(words, scale, penalty), target, child_key(key, "bursts"))
+    if start is None:
+        begun = _maximise_pseudo_likelihood(words, scale, penalty, present)
+    else:
+        begun = PairwiseModel(start.biases, np.where(_symmetric(present, n_units), np.asarray(start.couplings), 0))
+    begun = _without_bursts(begun, target, child_key(key, "bursts"))
     chosen = np.asarray(jax.random.randint(child_key(key, "rows"), (n_chains,), 0, n_rows))
     chains = jnp.asarray(words[chosen], jnp.float32)
-    model = _ascend(start, words, scale, target, penalty, chains, child_key(key, "ascent"), n_steps)
-    summary = FitSummary(method, target, _checking_moments(model, child_key(key, "check")))
+    model = ascend(begun, words, scale, target, penalty, chains, child_key(key, "ascent"), n_steps, present)
+    summary = FitSummary(method, target, _checking_moments(model, child_key(key, "check")), fitted)
     summary.verdict.warn(f"the pairwise fit with n_steps={n_steps}", stacklevel=2)
     return model, summary
+
+
+def _present(mask: AnyArray | None, n_units: int) -> Bool[np.ndarray, " couplings"]:
+    """Which couplings exist, in the order of the upper triangle."""
+    if mask is None:
+        return np.ones(n_units * (n_units - 1) // 2, bool)
+    given = np.asarray(mask, bool)
+    if given.shape != (n_units, n_units) or (given != given.T).any():
+        raise ValueError(
+            f"mask must be symmetric, one entry for each pair of the {n_units} units, got shape {given.shape}; give "
+            "mask | mask.T"
+        )
+    return given[np.triu_indices(n_units, 1)]
+
+
+def _symmetric(present: Bool[np.ndarray, " couplings"], n_units: int) -> Bool[np.ndarray, "units units"]:
+    found = np.zeros((n_units, n_units), bool)
+    found[np.triu_indices(n_units, 1)] = present
+    return found | found.T
 
 
 def _target(words: np.ndarray) -> Statistics:
@@ -203,19 +221,21 @@ def _both(statistics: Statistics) -> tuple[AnyArray, AnyArray]:
     return statistics.rates[0], statistics.coincidences[0]
 
 
-def _maximise_likelihood(target: Statistics, scale: _Scale, l2: float) -> PairwiseModel:
+def _maximise_likelihood(
+    target: Statistics, scale: Scale, l2: float, present: Bool[np.ndarray, " couplings"]
+) -> PairwiseModel:
     with jax.enable_x64(True):
         on_device = jax.tree.map(jnp.asarray, (scale, target))
 
         def loss(slopes: np.ndarray, couplings: np.ndarray) -> tuple[AnyArray, AnyArray, AnyArray]:
             return _negative_log_likelihood(slopes, couplings, *on_device)
 
-        return _minimise(loss, scale, l2, tolerance=1e-9)
+        return _minimise(loss, scale, l2, present, tolerance=1e-9)
 
 
 @jax.jit
 def _negative_log_likelihood(
-    slopes: Array, couplings: Array, scale: _Scale, target: Statistics
+    slopes: Array, couplings: Array, scale: Scale, target: Statistics
 ) -> tuple[Array, Array, Array]:
     biases, raw = scale.model_parameters(slopes, couplings)
     log_z, moments = enumeration.log_partition_and_moments(biases, raw)
@@ -224,19 +244,23 @@ def _negative_log_likelihood(
     return value, *scale.differences(moments, target)
 
 
-def _maximise_pseudo_likelihood(words: np.ndarray, scale: _Scale, l2: float) -> PairwiseModel:
-    z = jnp.asarray((words - scale.rates) / scale.deviations, jnp.float32)
+def _maximise_pseudo_likelihood(
+    words: np.ndarray, scale: Scale, l2: float, present: Bool[np.ndarray, " couplings"]
+) -> PairwiseModel:
+    # The ascent follows, so that part of a long recording will do to begin with.
+    some = words[:: max(1, len(words) // _MOST_PSEUDO)]
+    z = jnp.asarray((some - scale.rates) / scale.deviations, jnp.float32)
     narrow = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), scale)
 
     def loss(slopes: np.ndarray, couplings: np.ndarray) -> tuple[AnyArray, AnyArray, AnyArray]:
         arrays = (jnp.asarray(a, jnp.float32) for a in (slopes, couplings))
         return _negative_pseudo_likelihood(*arrays, z, narrow)
 
-    return _minimise(loss, scale, l2, tolerance=1e-4)
+    return _minimise(loss, scale, l2, present, tolerance=1e-4)
 
 
 @jax.jit
-def _negative_pseudo_likelihood(slopes: Array, couplings: Array, z: Array, scale: _Scale) -> tuple[Array, Array, Array]:
+def _negative_pseudo_likelihood(slopes: Array, couplings: Array, z: Array, scale: Scale) -> tuple[Array, Array, Array]:
     """Minus the mean of ``sum_i log p(s_i | rest)`` and its gradient, from standardised words."""
     n_rows = z.shape[0]
     states = z * scale.deviations[None, :] + scale.rates[None, :]
@@ -247,13 +271,20 @@ def _negative_pseudo_likelihood(slopes: Array, couplings: Array, z: Array, scale
     return value, residual.mean(axis=0), crossed + crossed.T
 
 
-def _minimise(loss: Callable[..., tuple], scale: _Scale, l2: float, *, tolerance: float) -> PairwiseModel:
+def _minimise(
+    loss: Callable[..., tuple],
+    scale: Scale,
+    l2: float,
+    present: Bool[np.ndarray, " couplings"],
+    *,
+    tolerance: float,
+) -> PairwiseModel:
     """Minimise a loss of ``(a, K)``, which returns its value and gradients, plus the penalty, by L-BFGS from ``K = 0``.
 
     ``tolerance``: largest entry of the gradient, in units of a standardised statistic.
     """
     n_units = len(scale.rates)
-    upper = np.triu_indices(n_units, 1)
+    upper = tuple(ends[present] for ends in np.triu_indices(n_units, 1))
     stiffening = l2 / (scale.deviations[upper[0]] * scale.deviations[upper[1]]) ** 2
 
     def unpack(vector: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -297,103 +328,3 @@ def _checking_moments(model: PairwiseModel, key: PRNGKeyArray) -> Moments:
     sampler = Gibbs(n_sweeps=5)
     state = sampler.init(model, key, _N_CHECKED, start)
     return streamed_moments(model, sampler, state, key, n_draws=40, n_burn_in=200)
-
-
-def _ascend(
-    model: PairwiseModel,
-    words: np.ndarray,
-    scale: _Scale,
-    target: Statistics,
-    l2: float,
-    chains: Array,
-    key: PRNGKeyArray,
-    n_steps: int,
-) -> PairwiseModel:
-    narrow = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), (scale, target))
-    steps = _newton_steps(words, scale, l2, child_key(key, "rows"))
-    first = min(_FIRST_RATE, _RATE_PER_CHAIN * len(chains) / steps.shape[0])
-    rates = jnp.asarray(np.geomspace(first, min(first, _LAST_RATE), n_steps), jnp.float32)
-    keys = jax.random.split(child_key(key, "steps"), n_steps)
-    return PairwiseModel(*_stochastic_ascent(model, *narrow, jnp.float32(l2), chains, steps, rates, keys))
-
-
-_FIRST_RATE, _LAST_RATE = 0.1, 0.02
-"""Step lengths of the stochastic ascent relative to a Newton step; 0.3 diverged on recordings of 44 and 50 units."""
-
-_RATE_PER_CHAIN = 0.06  # longest step is this times chains / parameters: each step carries the noise of all parameters
-
-_N_CHECKED = 500  # chains that check a fit; few and long ones, which show by themselves whether they mix
-_MOST_NEWTON = 5000  # parameters (99 units) up to which the curvature is inverted, a few seconds
-_RIDGE = 0.1  # keeps the noise of directions without curvature small; typical curvature is 1
-
-
-def _newton_steps(words: np.ndarray, scale: _Scale, l2: float, key: PRNGKeyArray) -> Array:
-    """Inverse curvature of minus the log-likelihood, from the covariance of the data (Ferrari 2016).
-
-    ``(parameters, parameters)``, order ``K, a``; of larger models a step length ``(parameters,)`` short enough for the
-    stiffest direction.
-    """
-    n_rows, n_units = words.shape
-    n_parameters = n_units * (n_units + 1) // 2
-    n_used = min(n_rows, max(20_000, 4 * min(n_parameters, _MOST_NEWTON)))
-    used = words[np.sort(np.asarray(jax.random.permutation(key, n_rows))[:n_used])]
-    z = ((used - scale.rates) / scale.deviations).astype(np.float32)
-    first, second = np.triu_indices(n_units, 1)
-    penalty = np.concatenate([l2 / (scale.deviations[first] * scale.deviations[second]) ** 2, np.zeros(n_units)])
-    if n_parameters <= _MOST_NEWTON:
-        statistics = np.hstack([z[:, first] * z[:, second], z])
-        statistics -= statistics.mean(axis=0)
-        curvature = (statistics.T @ statistics).astype(np.float64) / n_used
-        return jnp.asarray(np.linalg.inv(curvature + np.diag(penalty + _RIDGE)), jnp.float32)
-    # Power iteration without the statistics: (z_i z_j) . x is a quadratic form of the rows.
-    direction = np.ones(n_parameters, np.float32)
-    largest = 1.0
-    for _ in range(20):
-        couplings = np.zeros((n_units, n_units), np.float32)
-        couplings[first, second] = direction[:-n_units]
-        along = ((z @ couplings) * z).sum(axis=1) + z @ direction[-n_units:]
-        along -= along.mean()
-        crossed = z.T @ (z * along[:, None]) / n_used
-        image = np.concatenate([crossed[first, second], z.T @ along / n_used])
-        largest = float(np.linalg.norm(image) / np.linalg.norm(direction))
-        direction = image / np.linalg.norm(image)
-    return jnp.asarray(1 / (largest + penalty), jnp.float32)
-
-
-@jax.jit
-def _stochastic_ascent(
-    model: PairwiseModel,
-    scale: _Scale,
-    target: Statistics,
-    l2: Array,
-    chains: Array,
-    steps: Array,
-    rates: Array,
-    keys: Array,
-) -> tuple[Array, Array]:
-    n_units = model.n_units
-    deviations = scale.deviations[:, None] * scale.deviations[None, :]
-    upper = np.triu_indices(n_units, 1)
-
-    def as_model(vector: Array) -> PairwiseModel:
-        couplings = jnp.zeros((n_units, n_units), vector.dtype).at[upper].set(vector[:-n_units])
-        return PairwiseModel.of_arrays(*scale.model_parameters(vector[-n_units:], couplings + couplings.T))
-
-    def body(carry: tuple[Array, Array, Array], step: tuple[Array, ...]) -> tuple[tuple, None]:
-        vector, total, chains = carry
-        rate, share, key = step
-        (chains,) = swept(as_model(vector), (chains,), key, 1)
-        found = Statistics((chains.mean(axis=0),), (chains.T @ chains / chains.shape[0],))
-        d_slopes, d_couplings = scale.differences(found, target)
-        penalised = d_couplings[upper] + l2 * vector[:-n_units] / deviations[upper] ** 2
-        gradient = jnp.concatenate([penalised, d_slopes])
-        vector = vector - rate * (steps @ gradient if steps.ndim == 2 else steps * gradient)
-        return (vector, total + share * vector, chains), None
-
-    slopes = scale.deviations * (model.biases + model.couplings @ scale.rates)
-    start = jnp.concatenate([(model.couplings * deviations)[upper], slopes])
-    n_steps = rates.shape[0]
-    shares = (jnp.arange(n_steps) >= n_steps // 2).astype(jnp.float32) / (n_steps - n_steps // 2)
-    (_, averaged, _), _ = jax.lax.scan(body, (start, jnp.zeros_like(start), chains), (rates, shares, keys))
-    result = as_model(averaged)
-    return result.biases, result.couplings
