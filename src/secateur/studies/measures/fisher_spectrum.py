@@ -25,7 +25,7 @@ class FisherSpectrum(Measure):
     section = SECTION
     variables = {
         "eigenvalue": Variable(
-            ("trial", "index"), "nat2", "eigenvalues of the trained machine's Fisher information matrix"
+            ("trial", "index"), "nat-2", "eigenvalues of the trained machine's Fisher information matrix"
         ),
     }
     dimensions = {"index": "place in the order of eigenvalues, largest first"}
