@@ -74,8 +74,10 @@ def whole_matrix(trained: TrainedMachine) -> Drawing:
     bar = colour_bar(figure, ScalarMappable(norm, colours), "|entry| (log scale)")
     powers_of_ten(bar.long_axis)
     caption = (
-        f"Exact Fisher information matrix of trial 1's trained machine: {machine.n_synapses:,} weights, pixel by pixel "
-        "and within a pixel by hidden unit, the most informative first; then the biases of the visible and of the "
+        f"Exact Fisher information matrix of trial 1's trained machine: {machine.n_synapses:,} weights, visible unit "
+        "by "
+        "visible unit and within each by hidden unit, the most informative first; then the biases of the visible and "
+        "of the "
         f"hidden units in the same order. Magnitudes below a {10**_DECADES:,}th part of the largest are drawn alike."
     )
     return Drawing(figure, "Fisher information matrix", caption)
@@ -89,8 +91,10 @@ def leading_eigenvector(trained: TrainedMachine) -> Drawing:
     entries = matrix.split(abs(vectors[:, 0]))
     figure = _map(trained, entries, "|entry of the eigenvector|")
     caption = (
-        "Magnitude of every parameter's entry in the leading eigenvector of that matrix: weights from pixels (rows) to "
-        "hidden units (columns, most informative first), with the biases of the pixels on the right and of the hidden "
+        "Magnitude of every parameter's entry in the leading eigenvector of that matrix: weights from visible units "
+        "(rows) "
+        "to hidden units (columns, most informative first), with the biases of the visible units on the right and of "
+        "the hidden "
         "units below."
     )
     return Drawing(figure, "Leading eigenvector", caption)
@@ -166,7 +170,7 @@ def _map(trained: TrainedMachine, entries: Parameters, label: str) -> Figure:
         axes.set_xticks([])
         axes.set_yticks([])
         if name == "weights":
-            axes.set_ylabel("pixels")
+            axes.set_ylabel("visible units")
             axes.set_title(f"weights ({n_rows} × {n_columns})", loc="left", pad=4)
         elif name == "visible":
             axes.set_title("biases", loc="right", pad=4)

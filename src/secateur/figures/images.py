@@ -32,6 +32,8 @@ from secateur.figures.tiles import (
 from secateur.model.machine import Machine
 
 _UNPRUNED = RuleStyle("unpruned", "#222222", "o")
+LARGEST_R_HAT = 1.1
+"""Split R-hat above this value means that chains had not mixed."""
 _MOST_UNITS = 5 * COLUMNS
 _ABSENT = (0.84, 0.84, 0.84, 1.0)
 _NOT_MEASURED = "#F3E3C3"
@@ -83,11 +85,11 @@ def receptive_fields(results: xr.Dataset, machines: Callable[[int, str, int], Ma
     criteria = [str(name) for name in results["criterion"].values]
     n_rounds = int(results["round"].values[-1])
     trial = int(results["trial"].values[0])
-    information = results["unit_information"].isel(trial=0)
-    blocks = [(_UNPRUNED, machines(trial, criteria[0], 0), information.isel(criterion=0, round=0).values)]
+    information, unsure = results["unit_information"].isel(trial=0), _unmixed(results)
+    blocks = [(_UNPRUNED, machines(trial, criteria[0], 0), _known(information, unsure, criteria[0], 0))]
     for name, style in rule_styles(criteria).items():
         machine = machines(trial, name, n_rounds)
-        blocks.append((style, machine, information.sel(criterion=name).isel(round=-1).values))
+        blocks.append((style, machine, _known(information, unsure, name, n_rounds)))
 
     existing = [np.abs(np.asarray(m.weights[0])[np.asarray(m.masks[0])]) for _, m, _ in blocks]
     weights = np.concatenate(existing)
@@ -115,7 +117,8 @@ def receptive_fields(results: xr.Dataset, machines: Callable[[int, str, int], Ma
     caption = (
         f"Weights from the pixels to each surviving unit of the first hidden layer, trial 1, after round {n_rounds} "
         "(top block: before pruning). Units are ordered by the mean variance Fisher information of their synapses, "
-        f"most informative first{_at_most(blocks)}. {cut if windows else ''}Red is positive, blue negative, white "
+        f"most informative first{_at_most(blocks)}{_by_number(blocks)}. {cut if windows else ''}Red is positive, "
+        "blue negative, white "
         "zero; grey pixels have no synapse to the unit."
     )
     return Drawing(figure, "Receptive fields of surviving units", caption)
@@ -156,6 +159,25 @@ def _on_grid(values: np.ndarray, grid: PixelGrid) -> np.ndarray:
     images = np.zeros((*values.shape[:-1], math.prod(grid.shape)), values.dtype)
     images[..., grid.places] = values
     return images.reshape(*values.shape[:-1], *grid.shape)
+
+
+def _unmixed(results: xr.Dataset) -> xr.DataArray:
+    """Where the chains behind trial 1's importance of units had not mixed."""
+    return results["split_r_hat"].isel(trial=0) > LARGEST_R_HAT
+
+
+def _known(information: xr.DataArray, unsure: xr.DataArray, criterion: str, number: int) -> np.ndarray:
+    """Importance of units, zero for all where it is not to be trusted: then units stay in the order of their "
+    "numbers.
+    """
+    values = information.sel(criterion=criterion).isel(round=number).values
+    return np.zeros_like(values) if bool(unsure.sel(criterion=criterion).isel(round=number)) else values
+
+
+def _by_number(blocks: list[tuple[RuleStyle, Machine, np.ndarray]]) -> str:
+    """Which blocks are not ordered by importance, because it is not to be trusted."""
+    names = [style.label for style, _, values in blocks if not values.any()]
+    return f"; by their numbers where the chains behind it had not mixed ({listed(names)})" if names else ""
 
 
 def _at_most(blocks: list[tuple[RuleStyle, Machine, np.ndarray]]) -> str:

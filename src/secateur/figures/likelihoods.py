@@ -58,10 +58,11 @@ def test_likelihood(results: xr.Dataset) -> Drawing:
     """Mean log-likelihood of test rows over synapses, right after pruning and after retraining; without what is not to
     be trusted.
     """
-    figure, panels = stacked_panels(results, 2, 2.2)
     values = trusted(results, "test_log_likelihood")
     alone = results.get("independent_log_likelihood")
-    for axes, stage in zip(panels, STAGES, strict=True):
+    stages = _measured_stages(results, "test_log_likelihood")
+    figure, panels = stacked_panels(results, len(stages), 2.2 if len(stages) > 1 else 2.9)
+    for axes, stage in zip(panels, stages, strict=True):
         _over_synapses(axes, results, values.sel(stage=stage), stage)
         reference(axes, _unpruned(values), "--", "unpruned")
         if alone is not None:
@@ -70,18 +71,19 @@ def test_likelihood(results: xr.Dataset) -> Drawing:
     synapse_axis(panels[-1], results)
     legend(figure, results)
     caption = (
-        f"{_how_found(results)} of test {nouns_of(results)[1]}, which were not trained on (higher is better), right "
-        "after each pruning step (top) and after retraining (bottom; other scale). Dashed: the unpruned machine; "
-        f"dotted: independent units. {_withheld(results, values)}{note(results)}"
+        f"{_how_found(results)} of test {nouns_of(results)[1]}, which were not trained on (higher is better), "
+        f"{_where(stages)}. Dashed: the unpruned machine; dotted: independent units. "
+        f"{_withheld(results, values)}{note(results)}"
     )
     return Drawing(figure, f"Likelihood of unseen {nouns_of(results)[1]}", caption)
 
 
 def gain_per_spike(results: xr.Dataset) -> Drawing:
     """Held-out log-likelihood per spike above independent units, over synapses; without what is not to be trusted."""
-    figure, panels = stacked_panels(results, 2, 2.2)
     values = trusted(results, "gain_per_spike", "gain_trusted")
-    for axes, stage in zip(panels, STAGES, strict=True):
+    stages = _measured_stages(results, "gain_per_spike")
+    figure, panels = stacked_panels(results, len(stages), 2.2 if len(stages) > 1 else 2.9)
+    for axes, stage in zip(panels, stages, strict=True):
         _over_synapses(axes, results, values.sel(stage=stage), stage)
         reference(axes, _unpruned(values), "--", "unpruned")
         reference(axes, 0.0, ":", "independent units")
@@ -89,11 +91,23 @@ def gain_per_spike(results: xr.Dataset) -> Drawing:
     synapse_axis(panels[-1], results)
     legend(figure, results)
     caption = (
-        "Log-likelihood of held-out epochs above that of independent units, per spike, right after each pruning step "
-        f"(top) and after retraining (bottom; other scale). Dashed: the unpruned machine. "
+        "Log-likelihood of held-out epochs above that of independent units, per spike, "
+        f"{_where(stages)}. Dashed: the unpruned machine. "
         f"{_withheld(results, values)}{note(results)}"
     )
     return Drawing(figure, "Gain per spike", caption)
+
+
+def _measured_stages(results: xr.Dataset, name: str) -> list[str]:
+    """Stages at which a variable was measured after a round of pruning."""
+    after = results[name].isel(round=slice(1, None))
+    return [stage for stage in STAGES if bool(after.sel(stage=stage).notnull().any())] or ["retrained"]
+
+
+def _where(stages: list[str]) -> str:
+    if len(stages) == 1:
+        return STAGES[stages[0]]
+    return "right after each pruning step (top) and after retraining (bottom; other scale)"
 
 
 def _how_found(results: xr.Dataset) -> str:

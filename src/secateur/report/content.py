@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import xarray as xr
 
+from secateur.figures.images import LARGEST_R_HAT
 from secateur.figures.published import CITATION, is_published_digits, is_published_schedule
 from secateur.figures.style import RuleStyle, rule_styles
 from secateur.figures.wording import FAILS, IN_PART, Expectation, count
@@ -14,6 +16,9 @@ from secateur.report.published_comparison import END_COLUMNS, ERROR_COLUMNS, end
 from secateur.report.published_digits import paper_expectations
 from secateur.report.settings import what_ran
 from secateur.studies.measures import Measure, Shown, measured
+
+_MANY = 0.25
+"""Share of measurements of importance from unmixed chains above which the report remarks on it."""
 
 
 class Headline(NamedTuple):
@@ -34,7 +39,11 @@ def findings_content(shown: Shown) -> dict[str, Any]:
         "what_ran": what_ran(results, shown.config),
         "headlines": headlines(shown),
         "findings": [sentence for measure in measures for sentence in measure.findings(shown)],
-        "remarks": [*_failed(expected), *(sentence for measure in measures for sentence in measure.remarks(shown))],
+        "remarks": [
+            *_failed(expected),
+            *_unmixed(results),
+            *(sentence for measure in measures for sentence in measure.remarks(shown)),
+        ],
         "expectations": expected,
         "trust": [sentence for measure in measures for sentence in measure.trust(shown)],
         "final_columns": columns,
@@ -63,6 +72,21 @@ def expectations(shown: Shown) -> list[Expectation]:
     if is_published_digits(shown.results) and "test_error" in shown.results:
         found += paper_expectations(shown.results)
     return found + published_patches.expectations(shown.results, shown.config)
+
+
+def _unmixed(results: xr.Dataset) -> list[str]:
+    """That rules chose by importance from chains which had mostly not mixed."""
+    r_hats = results["split_r_hat"].values
+    r_hats = r_hats[np.isfinite(r_hats)]
+    n_high = int((r_hats > LARGEST_R_HAT).sum())
+    if not r_hats.size or n_high <= _MANY * r_hats.size:
+        return []
+    return [
+        f"In {n_high} of {r_hats.size} measurements of importance some unit's chains had not mixed (split R-hat above "
+        f"{LARGEST_R_HAT}), most often units that are hardly ever active: which synapses such a unit loses is partly "
+        "chance, and rankings of single units are not shown. Longer or tempered chains help (importance.n_burn_in, "
+        "importance.sampler)."
+    ]
 
 
 def _failed(expected: list[Expectation]) -> list[str]:

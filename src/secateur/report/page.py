@@ -14,6 +14,7 @@ import xarray as xr
 
 from secateur.figures import RULE_STYLES, Caption, rule_styles
 from secateur.figures.comparisons import quantile
+from secateur.figures.images import LARGEST_R_HAT
 from secateur.figures.summary import has_error_bars
 from secateur.figures.wording import share
 from secateur.pruning import ImportanceSampling
@@ -23,9 +24,6 @@ from secateur.storage.arrays import write_atomically
 from secateur.studies.config import StudyConfig
 from secateur.studies.sessions import mixed_versions
 from secateur.studies.store import StudyFolder
-
-LARGEST_R_HAT = 1.1
-"""Split R-hat above this value means that chains had not mixed."""
 
 FIRST_TRAINING = "first training"
 _FILES = (

@@ -152,7 +152,7 @@ class StudyConfig(_Settings):
 
     name: str = Field(min_length=1, description="name of the study")
     title: str = Field(description="one line for the report")
-    size: str = Field("only", description="which of the file's sizes this is")
+    size: str = Field("own", description="which of the file's sizes this is")
     seed: int = Field(0, ge=0, le=limits.MAX_SEED, description="seed of all random numbers")
     trials: int = Field(3, ge=1, le=limits.MAX_TRIALS, description="independent repetitions")
     trials_at_once: int | None = Field(None, ge=1, description="trials that run as one batch; none: all of them")

@@ -54,5 +54,6 @@ class SweepTime(Measure):
         return [
             f"Smaller but slower: a sweep of the unpruned machine took {whole['milliseconds']:.3g} ms, after "
             f"pruning by {', '.join(slower)}. At this size a sweep is bound by fixed costs and by odd sizes of arrays, "
-            "not by the number of units; what pruning buys in time shows in larger machines only."
+            "not by the number of units; what pruning buys in time shows in larger machines "
+            "only. Other work on the computer during the timing does the same."
         ]
