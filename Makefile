@@ -26,7 +26,8 @@ test-64-bit: $(STAMP)
 
 # Coverage of every stated error over 200 repeats; prints the rows of the table in docs/trust.md.
 calibration: $(STAMP)
-	$(VENV)/bin/python -m pytest -m slow -n auto --dist loadfile -rP tests/test_calibration.py tests/test_likelihood_calibration.py
+	$(VENV)/bin/python -m pytest -m slow -n auto --dist loadfile -rP tests/test_calibration.py tests/test_likelihood_calibration.py \
+		tests/test_recordings_calibration.py
 
 # Objects and files of pynapple, neo, elephant, spikeinterface and pynwb themselves; a heavy install of its own.
 test-recordings:

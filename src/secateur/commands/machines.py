@@ -82,7 +82,9 @@ def fit(
         str | None,
         typer.Option(help="Words: numbers of hidden units to choose from, e.g. 5,10,20."),
     ] = None,
-    folds: Annotated[int | None, typer.Option(min=2, help="Words: folds, each held out once. [default: 5]")] = None,
+    folds: Annotated[
+        int | None, typer.Option(min=2, help="Words: folds, each held out once. [default: 5; beyond 200 units 2]")
+    ] = None,
     hold_out: Annotated[str | None, typer.Option(help="Words: epochs to hold out in place of folds, e.g. 3,4.")] = None,
     of: Annotated[
         Literal["joint", "visible"], typer.Option("--fisher", help="Words: whose Fisher information matrix.")

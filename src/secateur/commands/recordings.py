@@ -101,7 +101,7 @@ def fit_words(
             seed=seed,
             n_hidden=layers[0] if layers and len(layers) == 1 else layers,
             choose_hidden=None if choose_hidden is None else numbers_from("--choose-hidden", choose_hidden, int),
-            n_folds=folds or 5,
+            n_folds=folds,
             hold_out=None if hold_out is None else numbers_from("--hold-out", hold_out, int),
             training=training,
             of=of,

@@ -57,7 +57,7 @@ def spectrum(results: xr.Dataset) -> Drawing:
     caption = (
         f"Spectrum of the Fisher information matrix ({_whose(results)}). Large eigenvalues belong to stiff directions, "
         f"along which a small change of parameters changes the distribution of words much{share}."
-        + ("" if len(values) > results.sizes["unit"] or len(values) < 20 else f" The {len(values)} largest are shown.")
+        + ("" if len(values) > results.sizes["unit"] else f" The {len(values)} largest are shown.")
     )
     return Drawing(figure, "Spectrum of the Fisher information", caption)
 

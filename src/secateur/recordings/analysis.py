@@ -21,7 +21,7 @@ from secateur.recordings import measures
 from secateur.recordings.belief import collapsed
 from secateur.recordings.comparison import Comparison, compare, fitted_models
 from secateur.recordings.fitting import N_HIDDEN, Model, choose_n_hidden
-from secateur.recordings.folds import Folds, folds
+from secateur.recordings.folds import MANY_UNITS, Folds, default_folds, folds
 from secateur.recordings.parameters import Convention
 from secateur.recordings.results import dataset
 from secateur.recordings.stability import RankingStability, ranking_stability
@@ -31,6 +31,7 @@ from secateur.training import TrainingSettings
 N_DIRECTIONS = 3
 FEWEST_BINS = 100
 _ENOUGH_DRAWN = 200_000  # words drawn from each model, five times the held-out bins at most: their error is the smaller
+_ENOUGH_OF_MANY = 50_000  # of more than 200 units, whose words take longest
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def analyse(
     *,
     n_hidden: int | Sequence[int] | None = None,
     choose_hidden: Sequence[int] | None = None,
-    n_folds: int = 5,
+    n_folds: int | None = None,
     hold_out: Sequence[int] | None = None,
     settings: TrainingSettings | None = None,
     of: Of = "joint",
@@ -89,7 +90,8 @@ def analyse(
     choose_hidden
         Numbers of hidden units from which the cross-validated likelihood chooses, in place of ``n_hidden``.
     n_folds, hold_out
-        Folds of blocks, each of which is held out once; or numbers of the epochs to hold out.
+        Folds of blocks, each of which is held out once (``None``: five, beyond 200 units two); or numbers of the epochs
+        to hold out.
     settings
         How the machine is trained (see :func:`secateur.recordings.fitting.fit_machine`).
     of, convention
@@ -106,6 +108,8 @@ def analyse(
     say = on_step or (lambda _: None)
     with warnings.catch_warnings(record=True) as caught:  # told in the results, where a reader of the report finds them
         warnings.simplefilter("always", UserWarning)
+        n_units = words.states.shape[1]
+        n_folds = default_folds(n_units) if n_folds is None else n_folds
         place: dict[str, Any] = {"bin_size": words.bin_size}
         how = place | {"n_folds": n_folds, "settings": settings}
         key_comparison = child_key(key, "comparison")
@@ -119,7 +123,7 @@ def analyse(
             say("choosing the number of hidden units")
             own = child_key(key, "hidden units")
             chosen, choice = choose_n_hidden(*fitted_to, own, candidates=choose_hidden, **how)
-        drawn = _DrawnWords(split, key)
+        drawn = _DrawnWords(split, n_units, key)
         comparison = compare(
             words.states,
             words.epochs,
@@ -142,7 +146,9 @@ def analyse(
             own, names = child_key(key, "stiffness", which), list(words.unit_ids)
             stiff[which] = stiffness(models[name], *fitted_to, own, unit_ids=names, n_directions=N_DIRECTIONS, **whose)
         say("stability of rankings")
-        stable = ranking_stability(*fitted_to, child_key(key, "stability"), convention=convention, **place)
+        shuffles = 20 if n_units <= MANY_UNITS else 8
+        own = child_key(key, "stability")
+        stable = ranking_stability(*fitted_to, own, convention=convention, n_shuffles=shuffles, **place)
         say("activity of the models")
         results = dataset(words, drawn.words(), models, comparison, stiff, stable, key)
     told = collapsed(list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning))))
@@ -159,14 +165,14 @@ def analyse(
 class _DrawnWords:
     """Words drawn from the models of every fold, of each as many per held-out bin."""
 
-    def __init__(self, split: Folds, key: PRNGKeyArray):
+    def __init__(self, split: Folds, n_units: int, key: PRNGKeyArray):
         self._split, self._key = split, key
         self._found: dict[str, list[np.ndarray]] = {}
         n_bins = int(split.ever_held_out.sum())
-        self._per_bin = min(5, max(1, round(_ENOUGH_DRAWN / n_bins)))
+        self._per_bin = min(5.0, (_ENOUGH_DRAWN if n_units <= MANY_UNITS else _ENOUGH_OF_MANY) / n_bins)
 
     def add(self, name: str, fold: int, model: Model) -> None:
-        n_words = self._per_bin * int(self._split.held_out(fold).sum())
+        n_words = round(self._per_bin * int(self._split.held_out(fold).sum()))
         rows = measures.draw_words(model, child_key(self._key, "words", name, fold), n_words)
         self._found.setdefault(name, []).append(rows[:n_words].astype(np.uint8))
 

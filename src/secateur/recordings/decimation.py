@@ -102,6 +102,8 @@ class Decimation(NamedTuple):
         self, first: tuple[str, int], second: tuple[str, int], per: np.ndarray, level: float = 0.95
     ) -> tuple[float, float, float]:
         """Gain of one rule and round over another, per bin or spike, with its interval."""
+        if all(self.paths[first[0]][half][first[1]] is self.paths[second[0]][half][second[1]] for half in (0, 1)):
+            return 0.0, 0.0, 0.0  # one model, whose log Z has no error against itself
         difference = self.sums(*first) - self.sums(*second)
         errors = [
             self.bins[1 - half :: 2].sum() * self.paths[name][half][number].log_z_error

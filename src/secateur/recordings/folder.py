@@ -20,6 +20,7 @@ import xarray as xr
 from secateur.fisher.full_matrix import Of
 from secateur.reading.words import load_words
 from secateur.recordings.analysis import Analysis, analyse
+from secateur.recordings.folds import default_folds
 from secateur.recordings.parameters import Convention
 from secateur.storage.arrays import write_atomically
 from secateur.storage.machines import save_machine
@@ -86,7 +87,7 @@ def fit_recording(
     seed: int = 0,
     n_hidden: int | Sequence[int] | None = None,
     choose_hidden: Sequence[int] | None = None,
-    n_folds: int = 5,
+    n_folds: int | None = None,
     hold_out: Sequence[int] | None = None,
     training: TrainingSettings | None = None,
     of: Of = "joint",
@@ -120,6 +121,8 @@ def fit_recording(
     _check_free(folder.path, overwrite)
     words = load_words(source)
     progress, clock = progress or Silent(), Stopwatch()
+    if n_folds is None:
+        n_folds = default_folds(words.states.shape[1])
     n_fits = 3 * (n_folds if hold_out is None else 1)
     progress.start(_STEPS + n_fits + (choose_hidden is not None))
     begun: list[str] = []

@@ -30,6 +30,15 @@ _MOST_WATCHED = 64  # units whose mean autocorrelation is taken
 _MOST_CUT = 40  # blocks cut: longer ones are more independent, and 40 tell a standard error to 11 %
 
 
+MANY_UNITS = 200
+"""More units than this have two folds in place of five, for every fit of them takes minutes."""
+
+
+def default_folds(n_units: int) -> int:
+    """Folds of a recording unless asked otherwise."""
+    return 5 if n_units <= MANY_UNITS else 2
+
+
 @dataclass(frozen=True)
 class Blocks:
     """Which block each bin lies in.

@@ -20,6 +20,7 @@ from secateur.model.trust import TRUSTED, NotToBeTrusted, Verdict
 from secateur.recordings.fitting import Model
 
 _N_CHAINS, _N_DRAWS, _N_SWEEPS, _N_BURN_IN = 64, 100, 5, 500
+_MANY_UNITS, _FEWER_CHAINS = 200, 32
 _MOST_SUMMED = 3e7  # states of the smaller side times units of the other: seconds for all temperatures
 _CHUNK = 2**14
 
@@ -114,7 +115,7 @@ def _tempered(model: Model, temperature: float, key: PRNGKeyArray) -> tuple[floa
             _divided(model, temperature),
             key,
             n_draws=_N_DRAWS,
-            n_chains=_N_CHAINS,
+            n_chains=_N_CHAINS if model.n_units <= _MANY_UNITS else _FEWER_CHAINS,
             n_sweeps=_N_SWEEPS,
             n_burn_in=_N_BURN_IN,
             sampler=sampler,

@@ -17,12 +17,14 @@ from secateur.recordings import measures
 from secateur.recordings.belief import belief, findings, unit_of_information
 from secateur.recordings.comparison import Comparison
 from secateur.recordings.fitting import Model
-from secateur.recordings.folds import Blocks
+from secateur.recordings.folds import MANY_UNITS, Blocks
 from secateur.recordings.heat import specific_heat
 from secateur.recordings.stability import RankingStability
 from secateur.recordings.stiffness import Stiffness
 
 TEMPERATURES = np.round(np.linspace(0.5, 2.0, 13), 3)
+FEW_TEMPERATURES = np.array([0.75, 0.9, 1.0, 1.2, 1.5])
+"""Temperatures of the specific heat of more than 200 units."""
 N_RANKS = 2000
 N_TRIPLETS = 2000
 QUANTITIES = ("log-likelihood", "gain over independent", "gain over pairwise")
@@ -112,13 +114,14 @@ def _add_activity(results: xr.Dataset, test: np.ndarray, drawn: dict[str, np.nda
     n_units = test.shape[1]
     triplets = measures.choose_triplets(n_units, N_TRIPLETS, child_key(key, "triplets"))
     sources = [test, *drawn.values()]
+    n_ranked = min(len(source) for source in sources)
     found = {
         "rate": (("unit",), lambda s: s.mean(axis=0), "1", "probability of a spike per bin"),
         "correlation": (("unit", "other_unit"), measures.correlations, "1", "Pearson correlation of two units"),
         "population_count": (("count",), measures.population_counts, "1", "probability that so many units are active"),
         "rank_frequency": (
             ("rank",),
-            lambda s: measures.rank_frequencies(_spread(s, len(test)), N_RANKS),  # of equal numbers: rare words count
+            lambda s: measures.rank_frequencies(_spread(s, n_ranked), N_RANKS),  # of equal numbers: rare words count
             "1",
             "frequency of words, largest first",
         ),
@@ -137,16 +140,17 @@ def _add_activity(results: xr.Dataset, test: np.ndarray, drawn: dict[str, np.nda
 
 
 def _add_specific_heat(results: xr.Dataset, models: dict[str, Model], key: PRNGKeyArray) -> None:
-    heats = {n: specific_heat(m, TEMPERATURES, child_key(key, "specific heat", n)) for n, m in models.items()}
+    temperatures = TEMPERATURES if results.sizes["unit"] <= MANY_UNITS else FEW_TEMPERATURES
+    heats = {n: specific_heat(m, temperatures, child_key(key, "specific heat", n)) for n, m in models.items()}
     dims = ("model", "temperature")
     meaning = "Var(E) / T^2 per unit, all parameters divided by the temperature T"
     results["specific_heat"] = (dims, np.array([h.values for h in heats.values()]), _about("1", meaning))
     errors = np.array([h.errors for h in heats.values()])
     results["specific_heat_error"] = (dims, errors, _about("1", "its standard error, 0 where it is exact"))
-    results["temperature"] = TEMPERATURES
+    results["temperature"] = temperatures
     told = []
     for name, heat in heats.items():
-        bad = [f"{t:g}" for t, v in zip(TEMPERATURES, heat.verdicts, strict=True) if not v.trusted]
+        bad = [f"{t:g}" for t, v in zip(temperatures, heat.verdicts, strict=True) if not v.trusted]
         if bad:
             told.append(
                 f"Specific heat of {name} is not given at T = {', '.join(bad)}: the chains had not mixed there."

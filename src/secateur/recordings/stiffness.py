@@ -58,7 +58,7 @@ MOST_OFF = 0.5
 """Distance of averages, in sampling errors of the recording, up to which a fit has converged."""
 
 _MOST_DENSE = 2000  # parameters up to which the whole spectrum is computed, about a second
-_N_LEADING = 20  # eigenvalues of larger models
+_N_LEADING = 12  # eigenvalues of larger models
 _MOST_EXACT = 2e11  # states times parameters squared up to which the exact matrix is summed, about ten seconds
 _N_CHAINS, _N_DRAWS, _N_SWEEPS, _N_BURN_IN = 1024, 20, 10, 500
 
@@ -80,7 +80,7 @@ class Stiffness:
     eigenvalues
         Largest first: ``number``, ``eigenvalue``, ``standard_error`` (spread between 16 groups of rows, for the
         stiffest directions; 0 when exact), ``share`` of the trace. The whole spectrum up to 2,000
-        parameters, else the twenty largest.
+        parameters, else the twelve largest.
     loadings
         One row per stiff direction and unit: ``direction``, ``eigenvalue``, ``unit``, ``layer``, ``loading`` (squared
         entries of its bias and half of those of its couplings; sums to 1 over units) and ``bias_entry`` (signed).
@@ -348,7 +348,7 @@ def _diagonal(matrix: FisherMatrix, parameters: ParameterList, convention: Conve
 def leading_eigenpairs(
     matrix: FisherMatrix, parameters: ParameterList, convention: Convention, n_directions: int, key: PRNGKeyArray
 ) -> tuple[Float[np.ndarray, " values"], Float[np.ndarray, "directions parameters"]]:
-    """Eigenvalues, largest first (beyond 2,000 parameters twenty), and the leading unit eigenvectors."""
+    """Eigenvalues, largest first (beyond 2,000 parameters twelve), and the leading unit eigenvectors."""
     change, n = parameters.change(convention), len(parameters.values)
     if n <= _MOST_DENSE:
         values, vectors = np.linalg.eigh(change @ matrix.dense().astype(np.float64) @ change.T)

@@ -32,7 +32,8 @@ from secateur.training.pairwise_ascent import Scale, ascend
 
 Method = Literal["exact", "sampled"]
 
-_MOST_PSEUDO = 30_000  # words of which the pseudo-likelihood is maximised
+_MOST_PSEUDO, _LEAST_PSEUDO = 30_000, 5_000  # words of which the pseudo-likelihood is maximised
+_MOST_PRODUCTS = 2e9  # words times units squared there
 _N_CHECKED = 500  # chains that check a fit; few and long ones, which show by themselves whether they mix
 TRUSTED_MISFIT = 2
 """Largest misfit (:attr:`FitSummary.misfit`) of a sampled fit without a warning."""
@@ -248,7 +249,8 @@ def _maximise_pseudo_likelihood(
     words: np.ndarray, scale: Scale, l2: float, present: Bool[np.ndarray, " couplings"]
 ) -> PairwiseModel:
     # The ascent follows, so that part of a long recording will do to begin with.
-    some = words[:: max(1, len(words) // _MOST_PSEUDO)]
+    most = min(_MOST_PSEUDO, max(_LEAST_PSEUDO, int(_MOST_PRODUCTS / words.shape[1] ** 2)))
+    some = words[:: max(1, len(words) // most)]
     z = jnp.asarray((some - scale.rates) / scale.deviations, jnp.float32)
     narrow = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), scale)
 
