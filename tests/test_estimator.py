@@ -192,7 +192,7 @@ class TestSample:
         exact = BruteForce(fitted.machine_).statistics()[0][0]
         distorted = copy.copy(fitted)
         distorted.machine_ = FAULTS[fault](fitted.machine_)
-        drawn = distorted.sample(4096, n_sweeps=100)
+        drawn = distorted.sample(4096, n_sweeps=400, sampler="gibbs")
         with judged(fault):
             assert_within_errors(drawn.mean(axis=0), drawn.std(axis=0) / np.sqrt(len(drawn)), exact)
 
