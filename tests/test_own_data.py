@@ -120,7 +120,7 @@ def test_one_command_from_a_csv_without_labels(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     code, stdout, stderr = call(monkeypatch, capsys, "run", "--data", "cells.csv", "--out", "out", *SETTINGS, *FEW)
     assert code == 0, stderr
-    assert "training.n_epochs = 100, batch_size = 10" in stderr and "importance = exact" in stderr
+    assert "training.n_epochs" not in stderr and "importance = exact" in stderr
     assert "report: out/report.html" in stdout
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
     assert "cells.csv: 60 rows of 9 units." in page and "independent units" in page
@@ -277,6 +277,24 @@ def test_wrong_use_is_one_line(arguments, message, tmp_path, monkeypatch, capsys
     (tmp_path / "noise.npy").write_bytes(bytes(range(200)))
     assert message in refused(monkeypatch, capsys, *arguments)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["noise.npy", "rows.csv"]
+
+
+def test_settings_chosen_from_the_data_bound_the_work(tmp_path):
+    """Many units, many rows, few: the numbers a user sees, and that they are what runs."""
+    for shape, hidden, told in (
+        ((400, 4096), (200,), "training.n_epochs = 33, batch_size = 10"),
+        ((30_000, 784), (400,), "training.n_epochs = 4, batch_size = 100"),
+        ((200, 12), (24,), "training.n_epochs = 100, batch_size = 10"),
+    ):
+        np.save(tmp_path / "rows.npy", np.eye(*shape, dtype=np.uint8))
+        config, reasons = config_for_files(tmp_path / "rows.npy")
+        assert config.model.hidden == hidden and any(told in reason for reason in reasons), reasons
+        assert (config.importance == "exact") == (shape[1] == 12)
+        assert f"n_epochs = {config.training.n_epochs}," in " ".join(reasons)
+    config, reasons = config_for_files(tmp_path / "rows.npy", {"model.hidden": [8, 4], "training.n_epochs": 2})
+    assert config.model.hidden == (8, 4) and config.pretraining is not None and not reasons
+    with pytest.raises(ValueError, match=r"model\.hidden: "):
+        config_for_files(tmp_path / "rows.npy", {"model.hidden": 5})
 
 
 def test_every_setting_is_listed_with_meaning_default_and_bounds(monkeypatch, capsys):

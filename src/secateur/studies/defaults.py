@@ -7,23 +7,31 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from pydantic import ValidationError
+
 from secateur.data.tables import Tables, find_in_folder, read_tables
 from secateur.model.enumeration import MAX_UNITS
 from secateur.reading.words import Words, is_words_file, load_words
 from secateur.storage.limits import MAX_VALUES
 from secateur.studies.config import resolved
 from secateur.studies.own_rows import given_from, named_given
-from secateur.studies.settings import DataSettings, StudyConfig
+from secateur.studies.settings import DataSettings, EvaluationSettings, ModelSettings, StudyConfig
 
 CRITERIA = ("variance-fi", "heuristic-fi", "weight-magnitude", "random", "anti-fi")
 _UPDATES = 6000
 """Updates of the first training, where they do not take too long."""
-_WORK = 4e11
+_WORK = 2e11
 """Multiplications of the first training of one trial: a quarter of a minute on two cores."""
-_ANNEALING_WORK = 3e12
+_ANNEALING_WORK = 1.5e12
 """Multiplications of all annealing of a study."""
+_IMPORTANCE_WORK = 3e12
+"""Multiplications of all chains from which importance is measured."""
+_SAMPLE_WORK = 2e12
+"""Multiplications of all samples that are judged."""
+_STAGES = 150
+"""Machines that five rules, five rounds and three trials make, right after pruning and after retraining."""
 _MOST_ROWS = 60_000
-_CHAINS, _ANNEALED = 50, 64
+_CHAINS, _ANNEALED, _IMPORTANT, _DRAWS = 50, 64, 150, 50
 
 
 class Chosen(NamedTuple):
@@ -117,32 +125,16 @@ def _settings(
     n_train: int, n_units: int, are_rows: bool, changes: dict[str, Any], reasons: list[str]
 ) -> dict[str, Any]:
     """Machine, training and pruning; the reasons name what depends on the data."""
-    small = n_units <= MAX_UNITS
-    most = 400 if n_units <= 1000 else 200
-    n_hidden = max(10, 2 * n_units) if small else min(n_units, most) if are_rows else min(max(20, n_units // 2), 100)
-    hidden = changes.get("model.hidden", [n_hidden])
+    hidden = _hidden(n_units, are_rows, changes, reasons)
+    synapses = n_units * hidden[0] + sum(lower * upper for lower, upper in pairwise(hidden))
     batch = 10 if n_train < 2000 else 20 if n_train < 20_000 else 100
-    synapses = n_units * hidden[0] + sum(a * b for a, b in pairwise(hidden))
     n_updates = min(_UPDATES, _WORK / (synapses * (4 * _CHAINS + 6 * batch)))
     n_epochs = min(100, max(3, round(n_updates * batch / max(n_train, 1))))
-    n_temperatures = int(min(1000, max(100, _ANNEALING_WORK / (500 * 4 * synapses * _ANNEALED))))
-    summable = len(hidden) == 1 and min(n_units, *hidden) <= MAX_UNITS
-    deep = len(hidden) > 1
-    if "model.hidden" not in changes:
-        why = (
-            "twice the visible units"
-            if small
-            else f"as many as visible units, at most {most}"
-            if are_rows
-            else ("half of the visible units, from 20 to 100")
+    if not {"training.n_epochs", "training.batch_size"} & changes.keys():
+        reasons.append(
+            f"training.n_epochs = {n_epochs}, batch_size = {batch}: about {n_epochs * n_train // batch:,} updates with "
+            f"{n_train:,} training rows; learning rates 0.05 to 0.005"
         )
-        reasons.append(f"model.hidden = [{n_hidden}]: {why}")
-    reasons.append(
-        f"training.n_epochs = {n_epochs}, batch_size = {batch}: about {n_epochs * n_train // batch:,} updates with "
-        f"{n_train:,} training rows; learning rates 0.05 to 0.005"
-    )
-    if summable:
-        reasons.append("importance = exact: one side of the machine can be summed")
     training = {
         "method": "pcd",
         "n_epochs": n_epochs,
@@ -153,19 +145,61 @@ def _settings(
     }
     content: dict[str, Any] = {
         "criteria": list(CRITERIA),
-        "model": {"hidden": hidden, "weight_scale": 0.05, "hidden_bias": 0.0 if small else -2.0},
+        "model": {"hidden": hidden, "weight_scale": 0.05, "hidden_bias": 0.0 if n_units <= MAX_UNITS else -2.0},
         "training": training,
         "retraining": training | {"n_epochs": max(1, n_epochs // 5), "learning_rate": [0.02, 0.005]},
         "pruning": {"fraction": 0.3},
-        "importance": "exact" if summable else {"sampler": "gibbs", "n_chains": 200, "n_draws": 50, "n_sweeps": 4},
+    }
+    if len(hidden) > 1:
+        content["pretraining"] = training | {"method": "cd", "learning_rate": [0.1, 0.02]}
+        content["pruning"] = {"fraction": 0.3, "zeros": "all"}
+    return content | _sampling(n_units, hidden, synapses, changes, reasons)
+
+
+def _hidden(n_units: int, are_rows: bool, changes: dict[str, Any], reasons: list[str]) -> list[int]:
+    """Units of the hidden layers: those that are set, or one layer."""
+    if n_units <= MAX_UNITS:
+        number, why = max(10, 2 * n_units), "twice the visible units"
+    elif are_rows:
+        most = 400 if n_units <= 1000 else 200
+        number, why = min(n_units, most), f"as many as visible units, at most {most}"
+    else:
+        number, why = min(max(20, n_units // 2), 100), "half of the visible units, from 20 to 100"
+    if "model.hidden" not in changes:
+        reasons.append(f"model.hidden = [{number}]: {why}")
+        return [number]
+    try:
+        return list(ModelSettings(hidden=changes["model.hidden"]).hidden)
+    except ValidationError:  # told in words where all settings are checked
+        return [number]
+
+
+def _sampling(
+    n_units: int, hidden: list[int], synapses: int, changes: dict[str, Any], reasons: list[str]
+) -> dict[str, Any]:
+    """How importance and samples are drawn: exactly where that is possible, else as long as time allows."""
+    per_sweep = 4 * synapses  # multiplications of one chain, with what goes beside
+    n_temperatures = int(min(1000, max(100, _ANNEALING_WORK / (_STAGES / 2 * per_sweep * _ANNEALED))))
+    n_chain_sweeps = int(min(300, max(60, _IMPORTANCE_WORK / (_STAGES / 2 * per_sweep * _IMPORTANT))))
+    samples = 2 * EvaluationSettings().n_samples  # free ones, and those for a label
+    found: dict[str, Any] = {
         "evaluation": {
-            "n_sweeps": 50,
+            "n_sweeps": int(min(50, max(15, _SAMPLE_WORK / (_STAGES * per_sweep * samples)))),
             "annealing": "retrained",
             "n_annealing_chains": _ANNEALED,
             "n_temperatures": n_temperatures,
-        },
+        }
     }
-    if deep:
-        content["pretraining"] = training | {"method": "cd", "n_epochs": n_epochs, "learning_rate": [0.1, 0.02]}
-        content["pruning"] = {"fraction": 0.3, "zeros": "all"}
-    return content
+    if len(hidden) == 1 and min(n_units, *hidden) <= MAX_UNITS:
+        if "importance" not in changes:
+            reasons.append("importance = exact: one side of the machine can be summed")
+        return found | {"importance": "exact"}
+    return found | {
+        "importance": {
+            "sampler": "gibbs",
+            "n_chains": _IMPORTANT,
+            "n_draws": _DRAWS,
+            "n_sweeps": max(1, 2 * n_chain_sweeps // (3 * _DRAWS)),
+            "n_burn_in": n_chain_sweeps // 3,
+        }
+    }
