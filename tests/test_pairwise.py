@@ -254,7 +254,7 @@ def test_strong_correlations_do_not_make_the_ascent_diverge(newton, monkeypatch)
     bursts = np.where(rng.random((4000, 1)) < 0.05, 0.8, 0.03)
     words = (rng.random((4000, 6)) < bursts).astype(np.uint8)
     if not newton:
-        monkeypatch.setattr(pairwise_ascent, "_MOST_NEWTON", 0)
+        monkeypatch.setattr(pairwise_ascent, "MOST_NEWTON", 0)
     fitted, summary = fit_pairwise(words, KEY, method="sampled", l2=0.0)
     assert summary.misfit < fitting.TRUSTED_MISFIT and summary.verdict.trusted
     maximum, _ = fit_pairwise(words, KEY)
@@ -304,7 +304,7 @@ def test_newton_steps_are_the_inverse_covariance_of_standardised_statistics(word
     penalty = np.append(0.01 / (scale.deviations[first] * scale.deviations[second]) ** 2, np.zeros(6))
     newton = np.asarray(pairwise_ascent._newton_steps(words, scale, 0.01, KEY, np.ones(15, bool)))
     np.testing.assert_allclose(newton @ (curvature + np.diag(penalty + pairwise_ascent._RIDGE)), np.eye(21), atol=1e-4)
-    monkeypatch.setattr(pairwise_ascent, "_MOST_NEWTON", 0)
+    monkeypatch.setattr(pairwise_ascent, "MOST_NEWTON", 0)
     short = np.asarray(pairwise_ascent._newton_steps(words, scale, 0.01, KEY, np.ones(15, bool)))
     np.testing.assert_allclose(1 / short - penalty, np.linalg.eigvalsh(curvature)[-1], rtol=0.02)
 

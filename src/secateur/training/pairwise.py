@@ -8,6 +8,7 @@ takes Newton steps with the curvature that the data have (Ferrari 2016, Phys. Re
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -28,12 +29,13 @@ from secateur.model.trust import Verdict
 from secateur.sampling.draws import swept
 from secateur.sampling.gibbs_sampler import Gibbs
 from secateur.sampling.runner import streamed_moments
-from secateur.training.pairwise_ascent import Scale, ascend
+from secateur.training.pairwise_ascent import MOST_NEWTON, Scale, ascend
 
 Method = Literal["exact", "sampled"]
 
 _MOST_PSEUDO, _LEAST_PSEUDO = 30_000, 5_000  # words of which the pseudo-likelihood is maximised
 _MOST_PRODUCTS = 2e9  # words times units squared there
+_REFINED = 8  # steps on all words
 _N_CHECKED = 500  # chains that check a fit; few and long ones, which show by themselves whether they mix
 TRUSTED_MISFIT = 2
 """Largest misfit (:attr:`FitSummary.misfit`) of a sampled fit without a warning."""
@@ -248,17 +250,39 @@ def _negative_log_likelihood(
 def _maximise_pseudo_likelihood(
     words: np.ndarray, scale: Scale, l2: float, present: Bool[np.ndarray, " couplings"]
 ) -> PairwiseModel:
-    # The ascent follows, so that part of a long recording will do to begin with.
-    most = min(_MOST_PSEUDO, max(_LEAST_PSEUDO, int(_MOST_PRODUCTS / words.shape[1] ** 2)))
-    some = words[:: max(1, len(words) // most)]
-    z = jnp.asarray((some - scale.rates) / scale.deviations, jnp.float32)
+    """From part of the words; models too large for Newton steps of the ascent then from all, for a few steps."""
+    n_units = words.shape[1]
     narrow = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), scale)
 
-    def loss(slopes: np.ndarray, couplings: np.ndarray) -> tuple[AnyArray, AnyArray, AnyArray]:
-        arrays = (jnp.asarray(a, jnp.float32) for a in (slopes, couplings))
-        return _negative_pseudo_likelihood(*arrays, z, narrow)
+    def loss_on(rows: np.ndarray) -> Callable[..., tuple[AnyArray, AnyArray, AnyArray]]:
+        chunks = [jnp.asarray(chunk) for chunk in np.array_split(rows, math.ceil(len(rows) / _MOST_PSEUDO))]
+        shares = [len(chunk) / len(rows) for chunk in chunks]
 
-    return _minimise(loss, scale, l2, present, tolerance=1e-4)
+        def loss(slopes: np.ndarray, couplings: np.ndarray) -> tuple[AnyArray, AnyArray, AnyArray]:
+            arrays = tuple(jnp.asarray(a, jnp.float32) for a in (slopes, couplings))
+            parts = [_negative_pseudo_likelihood_of(*arrays, chunk, narrow) for chunk in chunks]
+            value, slope, coupling = (
+                sum(share * np.asarray(part[k], float) for share, part in zip(shares, parts, strict=True))
+                for k in range(3)
+            )
+            return np.asarray(value), np.asarray(slope), np.asarray(coupling)
+
+        return loss
+
+    most = min(_MOST_PSEUDO, max(_LEAST_PSEUDO, int(_MOST_PRODUCTS / n_units**2)))
+    some = words[:: max(1, len(words) // most)]
+    found = _minimise(loss_on(some), scale, l2, present, tolerance=1e-4)
+    if len(some) == len(words) or present.sum() + n_units <= MOST_NEWTON:
+        return found
+    return _minimise(loss_on(words), scale, l2, present, tolerance=1e-4, start=found, most_steps=_REFINED)
+
+
+@jax.jit
+def _negative_pseudo_likelihood_of(
+    slopes: Array, couplings: Array, rows: Array, scale: Scale
+) -> tuple[Array, Array, Array]:
+    z = (rows.astype(jnp.float32) - scale.rates[None, :]) / scale.deviations[None, :]
+    return _negative_pseudo_likelihood(slopes, couplings, z, scale)
 
 
 @jax.jit
@@ -280,8 +304,11 @@ def _minimise(
     present: Bool[np.ndarray, " couplings"],
     *,
     tolerance: float,
+    start: PairwiseModel | None = None,
+    most_steps: int = 2000,
 ) -> PairwiseModel:
-    """Minimise a loss of ``(a, K)``, which returns its value and gradients, plus the penalty, by L-BFGS from ``K = 0``.
+    """Minimise a loss of ``(a, K)``, which returns its value and gradients, plus the penalty, by L-BFGS from
+    ``K = 0`` or a model.
 
     ``tolerance``: largest entry of the gradient, in units of a standardised statistic.
     """
@@ -300,9 +327,14 @@ def _minimise(
         gradient = np.concatenate([np.asarray(d_slopes, float), penalised])
         return float(value) + 0.5 * float(stiffening @ vector[n_units:] ** 2), gradient
 
-    start = np.concatenate([scale.deviations * (np.log(scale.rates) - np.log1p(-scale.rates)), np.zeros(len(upper[0]))])
-    options = {"gtol": tolerance, "ftol": tolerance**2 / 10, "maxiter": 2000, "maxcor": 20}
-    found = minimize(value_and_gradient, start, jac=True, method="L-BFGS-B", options=options)
+    begin = np.concatenate([scale.deviations * (np.log(scale.rates) - np.log1p(-scale.rates)), np.zeros(len(upper[0]))])
+    if start is not None:
+        raw = np.asarray(start.couplings, float)
+        deviations = scale.deviations[:, None] * scale.deviations[None, :]
+        slopes = scale.deviations * (np.asarray(start.biases, float) + raw @ scale.rates)
+        begin = np.concatenate([slopes, (raw * deviations)[upper]])
+    options = {"gtol": tolerance, "ftol": tolerance**2 / 10, "maxiter": most_steps, "maxcor": 20}
+    found = minimize(value_and_gradient, begin, jac=True, method="L-BFGS-B", options=options)
     return PairwiseModel(*scale.model_parameters(*unpack(found.x)))
 
 

@@ -67,7 +67,7 @@ _FIRST_RATE, _LAST_RATE = 0.1, 0.02
 
 _RATE_PER_CHAIN = 0.06  # longest step is this times chains / parameters: each step carries the noise of all parameters
 
-_MOST_NEWTON = 5000  # parameters (99 units) up to which the curvature is inverted, a few seconds
+MOST_NEWTON = 5000  # parameters (99 units) up to which the curvature is inverted, a few seconds
 _RIDGE = 0.1  # keeps the noise of directions without curvature small; typical curvature is 1
 
 
@@ -82,12 +82,12 @@ def _newton_steps(
     moving = np.concatenate([present, np.ones(words.shape[1], bool)])
     n_rows, n_units = words.shape
     n_parameters = n_units * (n_units + 1) // 2
-    n_used = min(n_rows, max(20_000, 4 * min(n_parameters, _MOST_NEWTON)))
+    n_used = min(n_rows, max(20_000, 4 * min(n_parameters, MOST_NEWTON)))
     used = words[np.sort(np.asarray(jax.random.permutation(key, n_rows))[:n_used])]
     z = ((used - scale.rates) / scale.deviations).astype(np.float32)
     first, second = np.triu_indices(n_units, 1)
     penalty = np.concatenate([l2 / (scale.deviations[first] * scale.deviations[second]) ** 2, np.zeros(n_units)])
-    if n_parameters <= _MOST_NEWTON:
+    if n_parameters <= MOST_NEWTON:
         statistics = np.hstack([z[:, first] * z[:, second], z])
         statistics -= statistics.mean(axis=0)
         statistics = statistics[:, moving]
