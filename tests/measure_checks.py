@@ -31,6 +31,7 @@ SETTINGS = {
     "evaluation.n_sweeps": 20,
     "evaluation.n_annealing_chains": 200,
     "evaluation.n_temperatures": 200,
+    "evaluation.annealing": "every stage",
     "evaluation.n_examples": 5,
     "evaluation.n_frequency_samples": 100_000,
     "evaluation.mean_field_tolerance": 1e-5,

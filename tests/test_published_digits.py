@@ -186,6 +186,10 @@ def test_what_annealing_rejects_is_not_drawn_and_said(paper):
     drawn = {c.get_label(): c[0].get_ydata() for c in drawing.figure.axes[1].containers}
     assert np.isnan(drawn["random"][2]) and np.isfinite(drawn["random"][[0, 1, 3, 4]]).all()
     assert np.isfinite(drawn["|w|"]).all()
+    results["test_log_likelihood_trusted"][:] = 0
+    assert [text.get_text() for text in likelihoods.test_likelihood(results).figure.axes[1].texts] == [
+        "none to be trusted"
+    ]
     results["log_likelihood_bound"][:] = np.nan
     assert "was not measured" in generation.annealing_note(results)
 

@@ -183,6 +183,8 @@ def log_frequency_by_frequency(results: xr.Dataset, stage: str, number: int) -> 
 
 def _over_synapses(axes: Axes, results: xr.Dataset, values: xr.DataArray, stage: str) -> None:
     plot_rules(axes, results, values, total_synapses(results))
+    if axes.texts and bool(results[str(values.name)].notnull().any()):
+        axes.texts[0].set_text("none to be trusted")
     synapse_axis(axes, results, label=False)
     axes.set_title(STAGES[stage], loc="left")
 

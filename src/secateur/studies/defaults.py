@@ -133,25 +133,27 @@ def _settings(
     if not {"training.n_epochs", "training.batch_size"} & changes.keys():
         reasons.append(
             f"training.n_epochs = {n_epochs}, batch_size = {batch}: about {n_epochs * n_train // batch:,} updates with "
-            f"{n_train:,} training rows; learning rates 0.05 to 0.005"
+            f"{n_train:,} training rows; Adam, learning rates 0.02 to 0.0005"
         )
     training = {
         "method": "pcd",
         "n_epochs": n_epochs,
         "batch_size": batch,
-        "learning_rate": [0.05, 0.005],
+        # Adam, because units differ by orders of magnitude in how often they are active.
+        "optimizer": "adam",
+        "learning_rate": [0.02, 0.0005],
         "n_chains": _CHAINS,
         "max_norm": 6.0,
     }
     content: dict[str, Any] = {
         "criteria": list(CRITERIA),
-        "model": {"hidden": hidden, "weight_scale": 0.05, "hidden_bias": 0.0 if n_units <= MAX_UNITS else -2.0},
+        "model": {"hidden": hidden, "weight_scale": 0.1, "hidden_bias": 0.0 if n_units <= MAX_UNITS else -2.0},
         "training": training,
-        "retraining": training | {"n_epochs": max(1, n_epochs // 5), "learning_rate": [0.02, 0.005]},
+        "retraining": training | {"n_epochs": max(1, n_epochs // 5), "learning_rate": [0.005, 0.0005]},
         "pruning": {"fraction": 0.3},
     }
     if len(hidden) > 1:
-        content["pretraining"] = training | {"method": "cd", "learning_rate": [0.1, 0.02]}
+        content["pretraining"] = training | {"method": "cd", "learning_rate": [0.01, 0.001]}
         content["pruning"] = {"fraction": 0.3, "zeros": "all"}
     return content | _sampling(n_units, hidden, synapses, changes, reasons)
 
