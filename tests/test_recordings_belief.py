@@ -15,7 +15,14 @@ from secateur.recordings.belief import belief, collapsed, findings
 
 def _parts(**changes: Any) -> tuple[Any, Any, Any]:
     """A comparison, the stiffness and the stability of three units, all well but for what is changed."""
-    given = {"neighbours": 0.0, "n_blocks": 20, "misfit": 0.1, "stable": True, "reasons": (), "without": ()} | changes
+    given: dict[str, Any] = {
+        "neighbours": 0.0,
+        "n_blocks": 20,
+        "misfit": 0.1,
+        "stable": True,
+        "reasons": (),
+        "without": (),
+    } | changes
     numbers = np.repeat(np.arange(given["n_blocks"]), 5)
     blocks = SimpleNamespace(
         numbers=numbers, neighbours=given["neighbours"], sentence="blocks of a kind", n_blocks=given["n_blocks"]
