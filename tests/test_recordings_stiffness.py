@@ -257,8 +257,8 @@ def test_leading_directions_of_large_models_are_iterated(model, words, conventio
     monkeypatch.setattr(module, "_MOST_DENSE", 5)
     found = stiffness(model, words, EPOCHS, KEY, convention=convention)
     assert len(found.eigenvalues) == 12
-    np.testing.assert_allclose(found.eigenvalues["eigenvalue"], whole.eigenvalues["eigenvalue"][:12], rtol=1e-3)
-    np.testing.assert_allclose(found.eigenvalues["share"], whole.eigenvalues["share"][:12], rtol=1e-3)
+    np.testing.assert_allclose(found.eigenvalues["eigenvalue"], whole.eigenvalues["eigenvalue"][:12], rtol=1e-2)
+    np.testing.assert_allclose(found.eigenvalues["share"], whole.eigenvalues["share"][:12], rtol=1e-2)
     np.testing.assert_allclose(found.loadings["loading"], whole.loadings["loading"], atol=1e-2)
 
 

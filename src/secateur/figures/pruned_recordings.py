@@ -87,7 +87,7 @@ def kept(results: xr.Dataset) -> Drawing:
     figure = Figure(figsize=(WIDTH, 4.8), layout="constrained")
     axes = figure.subplots()
     axes.imshow(results["kept"].values[best], cmap="Greys", vmin=0, vmax=1.4, interpolation="nearest")
-    skipped = [name_axis(axis, results["unit"].values, 3.8) for axis in (axes.xaxis, axes.yaxis)]
+    skipped = [name_axis(axis, results["unit"].values, 3.2) for axis in (axes.xaxis, axes.yaxis)]
     axes.set_xlabel("unit")
     axes.set_ylabel("unit")
     label = next(iter(rule_styles([name]).values())).label

@@ -115,8 +115,8 @@ def coupling_map(results: xr.Dataset) -> Drawing:
     say_when_empty(axes, values)
     axes.set_xlabel("unit")
     axes.set_ylabel("unit")
-    skipped = name_axis(axes.xaxis, names, 3.4)
-    name_axis(axes.yaxis, names, 3.4)
+    skipped = name_axis(axes.xaxis, names, 2.5)
+    name_axis(axes.yaxis, names, 2.5)
     caption = (
         f"Fisher information of every coupling ({_whose(results)}); units in the order of the figure before, "
         f"stiffest first.{skipped}"
@@ -134,7 +134,7 @@ def loadings(results: xr.Dataset) -> Drawing:
         axes.bar(np.arange(len(order)), results["loading"].sel(direction=direction).values[order], color=_COLOUR)
         axes.set_title(f"direction {direction}", loc="left")
         axes.set_ylabel("loading")
-    skipped = name_axis(panels[-1].xaxis, results["unit"].values[order], 4.2)
+    skipped = name_axis(panels[-1].xaxis, results["unit"].values[order], 3.8)
     panels[-1].set_xlabel("unit, stiffest first")
     which = f" The {_MOST_ROWS} stiffest units." if len(order) < results.sizes["unit"] else ""
     caption = (
@@ -181,7 +181,7 @@ def assemblies(results: xr.Dataset) -> Drawing:
     figure.colorbar(image, ax=upper, label="weight (nats)")
     upper.set_ylabel("unit, stiffest first")
     upper.set_xlabel("hidden unit")
-    skipped = name_axis(upper.yaxis, results["unit"].values[order], 3.2)
+    skipped = name_axis(upper.yaxis, results["unit"].values[order], 2.6)
     for axes in (upper, lower):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     lower.yaxis.set_major_locator(MaxNLocator(integer=True))

@@ -16,6 +16,7 @@ from secateur.fisher.full_matrix import Of
 from secateur.model.machine import Machine
 from secateur.model.pairwise import PairwiseModel
 from secateur.model.randomness import child_key
+from secateur.model.trust import NotToBeTrusted
 from secateur.reading.words import Words
 from secateur.recordings import measures
 from secateur.recordings.belief import collapsed
@@ -150,7 +151,8 @@ def analyse(
         own = child_key(key, "stability")
         stable = ranking_stability(*fitted_to, own, convention=convention, n_shuffles=shuffles, **place)
         say("activity of the models")
-        results = dataset(words, drawn.words(), models, comparison, stiff, stable, key)
+        noted = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, NotToBeTrusted)))
+        results = dataset(words, drawn.words(), models, comparison, stiff, stable, key, noted)
     told = collapsed(list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, UserWarning))))
     if told:
         results.attrs["warnings"] = told

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -45,14 +46,23 @@ class Belief(NamedTuple):
     rankings: bool
 
 
-def belief(n_words: int, comparison: Comparison, stiff: Stiffness, stable: RankingStability) -> Belief:
-    """The grounds and the conclusion; ``stiff``: of the pairwise model, fitted to ``n_words`` words."""
+def belief(
+    n_words: int,
+    comparison: Comparison,
+    stiff: Stiffness,
+    stable: RankingStability,
+    noted: Sequence[str] = (),
+) -> Belief:
+    """The grounds and the conclusion.
+
+    ``stiff``: of the pairwise model, fitted to ``n_words`` words. ``noted``: what else was said not to be trusted.
+    """
     n_parameters = len(stiff.parameters)
     ratio = n_words / n_parameters
     split = comparison.folds
     blocks = split.blocks
     n_held = len(np.unique(blocks.numbers[split.ever_held_out]))
-    unmixed = [s for s in comparison.sentences if "NOT TO BE TRUSTED" in s]
+    unmixed = [s for s in (*comparison.sentences, *collapsed(list(noted))) if "NOT TO BE TRUSTED" in s]
     mixed = stiff.verdict.trusted and not unmixed
     drifts = blocks.neighbours > MOST_DRIFT
     grounds = (

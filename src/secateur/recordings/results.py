@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,11 +43,13 @@ def dataset(
     stiff: dict[str, Stiffness],
     stable: RankingStability,
     key: PRNGKeyArray,
+    noted: Sequence[str] = (),
 ) -> xr.Dataset:
     """The dataset.
 
     ``drawn``: words drawn from every model of the comparison, of each fold as many for every held-out bin. ``models``:
-    those that are fitted to all words that are not held out by name, the machine last.
+    those that are fitted to all words that are not held out by name, the machine last. ``noted``: what was said not to
+    be trusted.
     """
     split = comparison.folds
     held_out = split.ever_held_out
@@ -62,7 +66,7 @@ def dataset(
     _add_information(results, stiff["pairwise"], stable)
     _add_hidden(results, words, machine, split.blocks)
     fitted = len(words.states) if split.n_folds > 1 else int((~held_out).sum())
-    believed = belief(fitted, comparison, stiff["pairwise"], stable)
+    believed = belief(fitted, comparison, stiff["pairwise"], stable, noted)
     results["pairwise_bias"] = (("unit",), np.asarray(pair.biases), _about("nat", "bias of the pairwise model"))
     couplings = np.asarray(pair.couplings)
     results["pairwise_coupling"] = (("unit", "other_unit"), couplings, _about("nat", "coupling of the pairwise model"))

@@ -143,7 +143,8 @@ def _held_out(attrs: dict[str, Any]) -> str:
     """Which epochs were held out, in words."""
     names = attrs["held_out_epochs"]
     if attrs["n_folds"] > 1:
-        return f"every epoch ({names}) held out once, in {attrs['n_folds']} folds"
+        what = f"epoch ({names})" if attrs["n_epochs"] > 1 else "bin"
+        return f"every {what} held out once, in {attrs['n_folds']} folds"
     return f"held out: epoch{'s' * (not str(names).isdecimal())} {names}"
 
 
