@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 export JAX_PLATFORMS ?= cpu
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt  # also holds for the build backend
 
-.PHONY: install demo test test-64-bit calibration test-recordings bench check docs docs-digits fix clean
+.PHONY: install demo test test-64-bit test-long calibration test-recordings bench check docs docs-digits fix clean
 
 install: $(STAMP)
 
@@ -23,6 +23,10 @@ test: $(STAMP)
 # The same suite as for a user who has switched 64-bit JAX on.
 test-64-bit: $(STAMP)
 	JAX_ENABLE_X64=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+# What starts many processes or devices: a worker killed in a study, eight devices.
+test-long: $(STAMP)
+	$(VENV)/bin/python -m pytest -m long tests/test_cluster.py tests/test_devices.py
 
 # Coverage of every stated error over 200 repeats; prints the rows of the table in docs/trust.md.
 calibration: $(STAMP)

@@ -39,7 +39,6 @@ SETTINGS = (
 def environment(pytestconfig):
     """Workers compile as this process does (conftest.py), and share what is compiled."""
     compiler = {
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
         "JAX_COMPILATION_CACHE_DIR": str(pytestconfig.cache.mkdir("jax")),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
@@ -83,6 +82,7 @@ def scheduler(environment):
         log.close()
 
 
+@pytest.mark.long
 def test_a_killed_worker_costs_only_its_own_task(scheduler, tmp_path):
     """The first worker that is seen in a round of a rule is killed; the numbers are those of one process."""
     config = load_config("digits", "quick", SETTINGS)
@@ -109,6 +109,7 @@ def test_a_killed_worker_costs_only_its_own_task(scheduler, tmp_path):
     xr.testing.assert_identical(results, sc.studies.run(config, tmp_path / "alone"))
 
 
+@pytest.mark.long
 def test_an_interrupted_study_leaves_its_workers_idle(scheduler, tmp_path):
     """Whoever resumes at once must not meet a worker that still writes."""
 

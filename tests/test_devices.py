@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 
+
+@pytest.mark.long
 def test_eight_devices_give_the_numbers_of_one(pytestconfig):
     script = Path(__file__).with_name("eight_devices.py")
     simulated = {
