@@ -6,11 +6,12 @@ import gc
 import os
 from pathlib import Path
 
-# Programs of tests are many and run briefly: few optimisations, and the older way to compile fused loops, take less time in all.
-_FAST_TO_COMPILE = (
-    "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true"
+# Programs of tests are many and run briefly: few optimisations, and the older way to compile fused loops, take less
+# time in all.
+os.environ["XLA_FLAGS"] = (
+    "--xla_cpu_use_fusion_emitters=false --xla_backend_optimization_level=1 --xla_llvm_disable_expensive_passes=true "
+    + os.environ.get("XLA_FLAGS", "")
 )
-os.environ["XLA_FLAGS"] = f"{_FAST_TO_COMPILE} {os.environ.get('XLA_FLAGS', '')}"
 
 import hypothesis
 import jax

@@ -4,9 +4,9 @@ from secateur.studies import built_in_studies, load_config
 from secateur.studies.config import parse_change
 
 
-def test_the_built_in_digits_study_runs_six_rules_three_trials_and_four_rounds():
+def test_the_built_in_digits_study_runs_six_rules_three_trials_and_three_rounds():
     config = load_config("digits", "quick")
-    assert (config.trials, config.rounds, len(config.criteria)) == (3, 4, 6)
+    assert (config.trials, config.rounds, len(config.criteria)) == (3, 3, 6)
     assert "quick" in built_in_studies()["digits"].sizes
 
 
