@@ -31,8 +31,8 @@ def read_text(path: Path) -> tuple[dict[str, np.ndarray], bool]:
     first = _cells(lines[0], delimiter)
     if len(first) > MAX_COLUMNS:
         raise ValueError(
-            f"{path} has {len(first):,} columns, more than the {MAX_COLUMNS:,} that are read from text; write one spike "
-            "a line, or save the array as .npy"
+            f"{path} has {len(first):,} columns, more than the {MAX_COLUMNS:,} that are read from text; write one "
+            "spike a line, or save the array as .npy"
         )
     named = not any(_is_number(cell) for cell in first)
     lines = lines[named:]
