@@ -1,5 +1,7 @@
 """Kinds of files of which people keep many: every one gives the right value, or a question whose answer works."""
 
+from typing import Any
+
 import h5py
 import numpy as np
 import pandas as pd
@@ -17,7 +19,7 @@ IDS = np.repeat(np.arange(4), [len(train) for train in TRAINS.values()])
 ORDER = np.argsort(TIMES, kind="stable")
 TIMES, IDS = TIMES[ORDER], IDS[ORDER]
 RASTER = (RNG.random((500, 8)) < 0.1).astype(int)
-WHOLE = {"bin_size": 0.1, "ep": (0, 60)}
+WHOLE: dict[str, Any] = {"bin_size": 0.1, "ep": (0, 60)}
 EXPECTED = words((TIMES, IDS), **WHOLE).states
 
 
@@ -111,7 +113,7 @@ def test_trials_whose_times_overlap_are_asked_about(tmp_path):
     table = {"time": np.arange(40) / 20 + 0.01, "unit": np.arange(40) % 2, "trial": np.arange(40) % 4}
     path = frame(tmp_path / "a.csv", table)
     assert "if the clock restarts in every one, else columns='time=time,unit=unit,trial=_'" in refusal(path)
-    options = {"bin_size": 0.1, "ep": (0, 2)}
+    options: dict[str, Any] = {"bin_size": 0.1, "ep": (0, 2)}
     assert words(path, columns="time=time,unit=unit,trial=trial", **options).notes.n_epochs == 4
     assert words(path, columns="time=time,unit=unit,trial=_", **options).notes.n_epochs == 1
 
@@ -125,7 +127,8 @@ def test_labels_of_epochs_on_one_running_clock(tmp_path):
 
 def test_times_in_single_precision_stay_on_the_edges_of_bins():
     ticks = np.sort(np.random.default_rng(1).choice(100_000, 20_000, replace=False))
-    ids, options = np.arange(20_000) % 4, {"bin_size": 0.02, "ep": (0, 100)}
+    ids = np.arange(20_000) % 4
+    options: dict[str, Any] = {"bin_size": 0.02, "ep": (0, 100)}
     exact = words((ticks * 0.001, ids), **options).states
     np.testing.assert_array_equal(words(((ticks * 0.001).astype("f4"), ids), **options).states, exact)
 

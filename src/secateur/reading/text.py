@@ -155,7 +155,7 @@ def _is_header(table: pd.DataFrame) -> bool:
         return False
     binary = bool(np.isin(rest, (0, 1)).all())
     counts_up = len(first) > 3 and first[0] in (0, 1) and bool((np.diff(first) == 1).all())
-    return (binary and first.max() > 1) or (counts_up and first.max() > rest.max(initial=0))
+    return bool((binary and first.max() > 1) or (counts_up and first.max() > rest.max(initial=0)))
 
 
 def _lines(path: Path) -> list[tuple[int, str]]:
