@@ -11,7 +11,7 @@ _STEERING = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 
 
 def plain(text: object) -> str:
-    """A text whose control characters, all but line breaks and tabs, are written out (``\\x1b``)."""
+    """A text whose control characters, all but line breaks and tabs, are written out as Python's escapes."""
     return "".join(
         c if c in "\n\t" or unicodedata.category(c) not in _STEERING else c.encode("unicode_escape").decode("ascii")
         for c in str(text)

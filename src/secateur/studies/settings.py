@@ -187,7 +187,7 @@ class StudyConfig(_Settings):
         return criteria
 
     def deciding(self) -> dict[str, Any]:
-        """Every setting on which numbers depend, by dotted name: all but names, places of files, and how work is shared."""
+        """Settings on which numbers depend, by dotted name: all but names, places of files and how work is shared."""
         return {
             name: value for name, value in _flat(self.model_dump(mode="json", exclude_none=True)) if name not in _FREE
         }
