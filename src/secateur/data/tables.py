@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from secateur.data.rows import read_text_table
-from secateur.storage.files import regular_file
 from secateur.storage.limits import MAX_UNPACKED, MAX_VALUES
 from secateur.storage.npz import array_names, open_npy, read_npz
 
@@ -134,7 +133,8 @@ def checked_tables(found: Tables, what: str) -> Tables:
 
 
 def _rows_and_labels(path: Path, labels: str | Path | None) -> Tables:
-    regular_file(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
     if path.suffix == ".npz":
         return _of_npz(path, labels)
     if labels is not None and path.suffix == ".csv" and not Path(labels).is_file():
@@ -191,7 +191,8 @@ def _of_column(path: Path, column: str) -> Tables:
 
 
 def _table(path: Path) -> np.ndarray:
-    regular_file(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
     with _named(path):
         if path.suffix == ".npy":
             return open_npy(path)
@@ -209,9 +210,8 @@ def _table(path: Path) -> np.ndarray:
 
 def _labels(path: Path) -> np.ndarray:
     """One label per row: whole numbers or words."""
-    if not path.exists():
+    if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}, and no column or array of that name; give the labels' file")
-    regular_file(path)
     if path.suffix in (".csv", ".txt"):
         lines = path.read_text("utf-8-sig", errors="replace").splitlines()
         values = np.array([line.strip().strip("\"'") for line in lines if line.strip()])

@@ -11,11 +11,11 @@ from typing import Any
 import h5py
 import numpy as np
 
-from secateur.reading import apart, matlab, nested, nwb, objects, tables
+from secateur.reading import matlab, nested, nwb, objects, tables
 from secateur.reading.nested import Reading
 from secateur.reading.ready import ReadyWords
 from secateur.reading.spike_trains import SpikeTrains
-from secateur.storage.files import most_unpacked, regular_file
+from secateur.storage.limits import MAX_BYTES
 from secateur.storage.npz import read_npy, read_npz
 
 WORDS_FORMAT = "secateur-words"
@@ -66,7 +66,8 @@ def read_file(path: Path, how: Reading) -> SpikeTrains | ReadyWords:
     ValueError
         As :func:`read_source`.
     """
-    regular_file(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {path}")
     how = replace(how, where=str(path))
     with path.open("rb") as file:
         head = file.read(128)
@@ -78,7 +79,7 @@ def read_file(path: Path, how: Reading) -> SpikeTrains | ReadyWords:
     if head.startswith(b"\x93NUMPY"):
         return nested.read_value(_load(path), how)
     if head.startswith(matlab.VERSION_5):
-        return nested.read_mapping(apart.read_matlab(path), how)
+        return nested.read_mapping(matlab.read_version_5(path), how)
     if h5py.is_hdf5(path):
         return _read_hdf5(path, how)
     if head.startswith(b"\x1f\x8b"):
@@ -99,7 +100,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 def _load(path: Path) -> Any:
     try:
-        return read_npz(path, most_unpacked(path)) if zipfile.is_zipfile(path) else read_npy(path, most_unpacked(path))
+        return read_npz(path, MAX_BYTES) if zipfile.is_zipfile(path) else read_npy(path, MAX_BYTES)
     except ValueError as error:
         raise ValueError(
             f"{path} cannot be read ({error}); write arrays of numbers or texts, without objects"
@@ -107,12 +108,12 @@ def _load(path: Path) -> Any:
 
 
 def _read_hdf5(path: Path, how: Reading) -> SpikeTrains | ReadyWords:
-    if apart.check_hdf5(path) == "matlab":
-        return nested.read_mapping(apart.read_matlab(path), how)
     with h5py.File(path, "r") as file:
         if nwb.is_nwb(file):
             _no_use_for(how, "an NWB file says itself what it holds")
             return nwb.read_nwb(file, path)
+        if matlab.is_version_7_3(file):
+            return nested.read_mapping(matlab.read_version_7_3(file), how)
         if path.suffix == ".nwb":
             raise ValueError(f"{path} is an HDF5 file but not NWB (it states no nwb_version)")
         entries: dict[str, Any] = {}

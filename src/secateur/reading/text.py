@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from secateur.storage.limits import MAX_COLUMNS, MAX_TEXT_BYTES
-
 DELIMITERS = (";", "\t", ",")
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 POINTS = "write decimals with points"
@@ -29,11 +27,6 @@ def read_text(path: Path) -> tuple[dict[str, np.ndarray], bool]:
     lines = _lines(path)
     delimiter = next((mark for mark in DELIMITERS if mark in lines[0]), None)
     first = _cells(lines[0], delimiter)
-    if len(first) > MAX_COLUMNS:
-        raise ValueError(
-            f"{path} has {len(first):,} columns, more than the {MAX_COLUMNS:,} that are read from text; write one "
-            "spike a line, or save the array as .npy"
-        )
     named = not any(_is_number(cell) for cell in first)
     lines = lines[named:]
     if not lines:
@@ -60,10 +53,6 @@ def read_text(path: Path) -> tuple[dict[str, np.ndarray], bool]:
 
 
 def _lines(path: Path) -> list[str]:
-    if path.stat().st_size > MAX_TEXT_BYTES:
-        raise ValueError(
-            f"{path} has {path.stat().st_size:,} bytes, more than the {MAX_TEXT_BYTES:,} of text read; save .npz"
-        )
     content = path.read_bytes()
     if content[:64].lower().startswith(b"<start settings>"):
         raise ValueError(
