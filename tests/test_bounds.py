@@ -114,8 +114,7 @@ def _forged_heap(path: Path) -> None:
 def _damaged_mat(path: Path) -> None:
     scipy.io.savemat(path, {"times": np.arange(99.0)}, do_compression=False)
     content = bytearray(path.read_bytes())
-    content[132:136] = (2**31 - 1).to_bytes(4, "little")
-    path.write_bytes(content)
+    path.write_bytes(content[:300])
 
 
 def _mat_of_zeros(path: Path) -> None:
@@ -135,8 +134,8 @@ ATTACKS: dict[str, tuple[Callable[[Path], None], str]] = {
     "virtual.h5": (_virtual, "the values of /times lie in another file"),
     "nested.mat": (_nested_references, "to parse; it is damaged or forged"),
     "heap.h5": (_forged_heap, "cannot be read|to parse; it is damaged or forged|damaged file"),
-    "damaged.mat": (_damaged_mat, "cannot be read|damaged"),
-    "zeros.mat": (_mat_of_zeros, "bytes|memory"),
+    "damaged.mat": (_damaged_mat, "cannot be read"),
+    "zeros.mat": (_mat_of_zeros, "need more room than its size justifies|take more than"),
 }
 
 
@@ -175,8 +174,16 @@ def test_the_command_ends_with_code_two_in_one_gigabyte(name: str, tmp_path: Pat
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "Traceback" not in done.stderr, done.stderr
 
 
-def test_links_to_regular_files_and_links_within_a_file_are_followed(tmp_path: Path):
-    np.savez(tmp_path / "trains.npz", **TRAINS)
+def test_a_parser_that_crashes_is_a_damaged_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    scipy.io.savemat(tmp_path / "a.mat", TRAINS)
+    (tmp_path / "parser.py").write_text("import os; os.abort()")
+    monkeypatch.setattr(apart, "__file__", str(tmp_path / "apart.py"))
+    with pytest.raises(ValueError, match=r"a.mat is a damaged file \(its parser ended with -6\)"):
+        words(tmp_path / "a.mat", 0.1)
+
+
+def test_links_to_regular_files_are_followed(tmp_path: Path):
+    np.savez(tmp_path / "trains.npz", a=TRAINS["a"], b=TRAINS["b"])
     (tmp_path / "link.npz").symlink_to(tmp_path / "trains.npz")
     expected = words(list(TRAINS.values()), 0.1).states
     np.testing.assert_array_equal(words(tmp_path / "link.npz", 0.1).states, expected)

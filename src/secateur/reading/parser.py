@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import runpy
 import sys
 import warnings
@@ -31,11 +32,19 @@ def limit(seconds: int, memory: int) -> None:
     except ImportError:  # Windows: the caller bounds the time
         return
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    _lower(resource.RLIMIT_CPU, seconds)
     statm = Path("/proc/self/statm")
     if statm.exists():  # elsewhere the limit is not kept by the system, or counts shared libraries
         in_use = int(statm.read_text().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (in_use + memory, in_use + memory))
+        _lower(resource.RLIMIT_AS, in_use + memory)
+
+
+def _lower(what: int, amount: int) -> None:
+    import resource
+
+    hard = resource.getrlimit(what)[1]
+    most = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
+    resource.setrlimit(what, (most, hard))
 
 
 def check_hdf5(path: str, most: int) -> str:
@@ -89,7 +98,9 @@ def checked_bytes(name: str, item: h5py.Dataset) -> int:
     """Bytes that a dataset takes."""
     if item.external or item.is_virtual:
         raise ValueError(f"the values of {name} lie in another file")
-    n_bytes = math.prod(item.shape or ()) * item.dtype.itemsize
+    if item.shape is None:
+        raise ValueError(f"{name} holds no values at all")
+    n_bytes = math.prod(item.shape) * item.dtype.itemsize
     if item.chunks is not None:
         n_bytes = max(n_bytes, math.prod(item.chunks) * item.dtype.itemsize) if n_bytes else 0
     return n_bytes
@@ -145,10 +156,11 @@ def main() -> int:
     try:
         value = check_hdf5(path, most) if task == "hdf5" else described(read_matlab(path, most), arrays, [0], most)
         content = json.dumps({"found": value}).encode()
-    except MemoryError:
-        arrays, content = [], json.dumps({"refused": "it needs more memory than its size justifies"}).encode()
     except Exception as error:  # h5py and SciPy raise whatever they stumble over in damaged files
-        reason = " ".join(str(error).replace(path, "it").split())[:300] or type(error).__name__
+        cause = error.__cause__ or error
+        reason = " ".join(str(cause).replace(path, "it").split())[:300] or type(cause).__name__
+        if isinstance(cause, MemoryError) or re.search("allocat|memory", reason):
+            reason = "its values need more room than its size justifies"
         arrays, content = [], json.dumps({"refused": reason}).encode()
     content += b" " * (-(len(content) + 8) % ALIGNED)
     with Path(answer).open("wb") as file:

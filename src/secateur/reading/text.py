@@ -62,7 +62,7 @@ def read_text(path: Path) -> tuple[dict[str, np.ndarray], bool]:
 def _lines(path: Path) -> list[str]:
     if path.stat().st_size > MAX_TEXT_BYTES:
         raise ValueError(
-            f"{path} has {path.stat().st_size:,} bytes, more than the {MAX_TEXT_BYTES:,} of text read; save .npz"
+            f"{path} has {path.stat().st_size:,} bytes, more than the {MAX_TEXT_BYTES:,} of text; save .npz"
         )
     content = path.read_bytes()
     if content[:64].lower().startswith(b"<start settings>"):
