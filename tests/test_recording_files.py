@@ -69,7 +69,7 @@ def test_text_of_words_and_of_unit_names(tmp_path):
     [
         ("0,05 1\n0,15 2\n", {}, "has commas for decimals (such as 0,05); write decimals with points"),
         ("0,05;1\n0,15;2\n", {}, "has commas for decimals (such as 0,05)"),
-        ("time,unit\n0,05,1\n0,15,2\n", {}, "names 2 columns but its rows have 3 cells; if commas stand for decimals"),
+        ("time,unit\n0,05,1\n0,15,2\n", {}, "rows have 3 cells; if commas stand for decimals"),
         ("0.05,1\n0.15,2,3\n", {}, "is not a table: "),
         ("when,who\n0.05,1\n", {}, "has columns when, who; say which hold times and units (columns='time,unit,epoch'"),
         ("unit,single\n1,1\n", {}, "ids without times: no column of unit, single is known to hold times"),
@@ -270,7 +270,7 @@ def test_hdf5_that_is_not_what_it_should_be(tmp_path):
     write_nwb(path, None)
     assert refusal(path).endswith("is an NWB file without units (no table /units), so it holds no sorted spikes")
     write_nwb(path, list(TIMES.values()))
-    assert "time_units: an NWB file says itself what it holds; leave it out" in refusal(path, time_units="ms")
+    assert "columns: an NWB file says itself what it holds; leave it out" in refusal(path, columns="time,unit")
     with h5py.File(path, "r+") as file:
         file["units/spike_times_index"][...] = [9, 3]
     assert "is damaged: spike_times_index does not fit the 5 rows of spike_times" in refusal(path)

@@ -191,6 +191,20 @@ def test_neo(container):
     assert "units numbered in the order of the list: the trains have no names of their own" in whole.notes.remarks
 
 
+def test_neo_segments_have_clocks_of_their_own():
+    trains = [SpikeTrain(TIMES[0], "left"), SpikeTrain(TIMES[1], "right")]
+    segment = SimpleNamespace(spiketrains=trains, annotations={})
+    found = words(SimpleNamespace(segments=[segment, segment], annotations={}), 0.1)
+    assert found.unit_ids == ("left", "right") and found.notes.n_epochs == 2
+    alone = words(segment, 0.1)
+    np.testing.assert_array_equal(found.states, np.concatenate([alone.states, alone.states]))
+
+
+def test_brian():
+    times, numbers = np.array([*TIMES[0], *TIMES[1]]), np.repeat([0, 2], [len(TIMES[0]), len(TIMES[1])])
+    check(words(SimpleNamespace(t=times, i=numbers, source=range(3), spike_trains=None), 0.1, ep=RANGES), ("0", "2"))
+
+
 def test_elephant():
     found = words(BinnedSpikeTrain())
     np.testing.assert_array_equal(found.states, EXPECTED)

@@ -48,7 +48,7 @@ def test_ready_words(monkeypatch, capsys, tmp_path):
         (["--columns", "time,unit,_"], "too fast to be likely"),
         (["--columns", "time,unit,_", "--ep", "0-2"], "--ep must be START:STOP in seconds, got '0-2'"),
         (["--columns", "time,unit,_", "--out", "words.txt"], "words are written to .npz files, got 'words.txt'"),
-        (["--columns", "time,unit,_", "--time-units", "min"], "time_units must be one of s, ms, us"),
+        (["--columns", "time,unit,_", "--time-units", "min"], "--time-units must be one of s, ms, us"),
     ],
 )
 def test_wrong_use_ends_with_code_2_and_one_line(monkeypatch, capsys, tmp_path, spikes, options, message):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -150,3 +151,31 @@ def quietly(function: Callable[..., Any], *arguments: Any, **options: Any) -> An
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotToBeTrusted)
         return function(*arguments, **options)
+
+
+ARGUMENTS = r"columns|variable|orientation|time_units|bin_size|binary|window|units|groups|threshold|ep"
+
+
+def in_options(message: str, sources: Sequence[str]) -> str:
+    """A message of ``secateur.words`` in the words of the command line: ``columns='time'`` is ``--columns 'time'``."""
+    places = sorted(sources, key=len, reverse=True)  # names of files stay as they are
+    for number, place in enumerate(places):
+        message = message.replace(place, f"\0{number}\0")
+    message = message.replace("say check_rates=False", "say --no-check-rates").replace("say sort", "say --sort")
+    message = message.replace("sort=True", "--sort").replace("sc.load_words", "'secateur fit'")
+    message = re.sub(r"\bep=\(START, STOP\)", "--ep START:STOP", message)
+    message = re.sub(rf"(?<![\w-])({ARGUMENTS})=(?=\S)", lambda found: _option(found[1]) + " ", message)
+    message = re.sub(rf"^({ARGUMENTS})(?=[: ])", lambda found: _option(found[1]), message)
+    message = re.sub(r"(?<![\w-])(time_units|bin_size|ep)\b", lambda found: _option(found[1]), message)
+    message = re.sub(
+        r"\b(say|needs|with|is|give|a|check|and) (orientation|columns|threshold|variable)\b(?! of)",
+        lambda found: f"{found[1]} {_option(found[2])}",
+        message,
+    )
+    for number, place in enumerate(places):
+        message = message.replace(f"\0{number}\0", place)
+    return message
+
+
+def _option(name: str) -> str:
+    return "--" + name.replace("_", "-")

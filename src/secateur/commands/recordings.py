@@ -7,16 +7,23 @@ from typing import Annotated, Literal
 
 import typer
 
-from secateur.commands.options import checked_settings, numbers_from
+from secateur.commands.options import checked_settings, in_options, numbers_from
 
 
 def words(
-    source: Annotated[Path, typer.Argument(help="Recording: .npz, .npy, text, MATLAB, NWB or HDF5 file.")],
+    source: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Recording: .npz, .npy, text, MATLAB, NWB or HDF5 file, or a folder of phy; several are epochs."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="File for the words (.npz).")],
     bin_size: Annotated[
         float | None, typer.Option(help="Bin size in seconds; needed unless the source holds words already.")
     ] = None,
-    time_units: Annotated[str, typer.Option(help="s, ms, us, or a sampling rate in Hz for times in samples.")] = "s",
+    time_units: Annotated[
+        str | None, typer.Option(help="s, ms, us, or a sampling rate in Hz for times in samples; else as stated, or s.")
+    ] = None,
     columns: Annotated[
         str | None, typer.Option(help="Columns of a table: 'time,unit,epoch', or 'time=NAME,unit=NAME,epoch=NAME'.")
     ] = None,
@@ -24,12 +31,17 @@ def words(
         str | None, typer.Option(help="Units to keep: ids, a property that is true for them, or NAME=VALUE.")
     ] = None,
     ep: Annotated[
-        list[str] | None, typer.Option(metavar="START:STOP", help="An epoch in seconds; several may be given.")
+        list[str] | None,
+        typer.Option(
+            metavar="START:STOP", help="An epoch in seconds; several may be given. Or trials or epochs (NWB)."
+        ),
     ] = None,
     window: Annotated[float | None, typer.Option(help="Seconds; bins restart at every multiple of it.")] = None,
     orientation: Annotated[
-        str | None, typer.Option(help="Axes of ready words, e.g. 'units x bins' or 'repeats x units x bins'.")
+        str | None, typer.Option(help="Axes of words, e.g. 'units x bins', or of nested trains, e.g. 'units x trials'.")
     ] = None,
+    groups: Annotated[str | None, typer.Option(help="Group of units to keep, as in phy: good, mua.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="For traces: a unit is active above it.")] = None,
     variable: Annotated[str | None, typer.Option(help="Name of the array in a file with several.")] = None,
     binary: Annotated[str, typer.Option(help="Counts over 1: clip or refuse.")] = "clip",
     sort: Annotated[bool, typer.Option("--sort", help="Sort times that go back within a unit.")] = False,
@@ -43,20 +55,27 @@ def words(
         raise ValueError(f"{str(out)!r} exists already; choose another file or say --overwrite")
     if out.suffix != ".npz":
         raise ValueError(f"words are written to .npz files, got {str(out)!r}")
-    found = secateur.words(
-        source,
-        bin_size,
-        [_epoch(text) for text in ep] if ep else None,
-        time_units,
-        binary,
-        columns=columns,
-        variable=variable,
-        units=units,
-        window=window,
-        orientation=orientation,
-        sort=sort,
-        check_rates=check_rates,
-    )
+    named = ep[0] if ep and len(ep) == 1 and ep[0] in ("trials", "epochs") else None
+    epochs = named or ([_epoch(text) for text in ep] if ep else None)
+    try:
+        found = secateur.words(
+            source if len(source) > 1 else source[0],
+            bin_size,
+            epochs,
+            time_units,
+            binary,
+            columns=columns,
+            variable=variable,
+            units=units,
+            window=window,
+            groups=groups,
+            orientation=orientation,
+            threshold=threshold,
+            sort=sort,
+            check_rates=check_rates,
+        )
+    except (ValueError, TypeError) as error:
+        raise type(error)(in_options(str(error), [str(path) for path in source])) from error
     found.save(out)
     typer.echo(str(found))
     typer.echo(f"words: {out}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Bool, Integer
 
-from secateur.reading.binning import Epochs
+from secateur.reading.binning import EDGE, Epochs
 from secateur.reading.notes import counted, listed
-from secateur.reading.spike_trains import SpikeTrains
+from secateur.reading.spike_trains import Intervals, SpikeTrains, overlap
 
 PLAUSIBLE_RATES = (0.02, 200.0)
 """Mean rate over units in spikes/s; outside, times are more likely in other units than stated."""
@@ -55,6 +57,31 @@ def _goes_back(trains: SpikeTrains) -> Bool[np.ndarray, " spikes"]:
     found = np.zeros(len(times), bool)
     found[order[1:][back]] = True
     return found
+
+
+def on_one_clock(trains: SpikeTrains, ep: Intervals | None, window: float | None) -> SpikeTrains:
+    """Epochs whose times never overlap are labels on one running clock: ``ep`` is then cut out of that clock once.
+
+    Raises
+    ------
+    ValueError
+        If two such epochs share a window, of which each would fill but a part.
+    """
+    several = len(np.unique(trains.segments)) > 1 and len(trains.times) >= MANY_SPIKES
+    if not several or any(trains.observed.values()) or overlap(trains.times, trains.segments):
+        return trains
+    if ep is None:
+        if window is not None:
+            pairs = np.unique(np.stack([np.floor(trains.times / window + EDGE), trains.segments], 1), axis=0)
+            if len(np.unique(pairs[:, 0])) < len(pairs):
+                raise ValueError(
+                    "the clock runs on from epoch to epoch and epochs share a window; say ep=(START, STOP)"
+                )
+        return trains
+    remark = "the clock runs on from epoch to epoch, so ep is cut out of it once and its pieces are the epochs"
+    return replace(
+        trains, segments=np.zeros_like(trains.segments), segment_ids=("0",), remarks=(*trains.remarks, remark)
+    )
 
 
 def check_times(trains: SpikeTrains, time_range_known: bool) -> None:

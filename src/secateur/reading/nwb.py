@@ -6,13 +6,14 @@ end (HDMF's VectorIndex, which pynwb writes with as few bits as hold the numbers
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from secateur.reading.spike_trains import SpikeTrains, from_units, text
+from secateur.reading.spike_trains import SpikeTrains, from_units, per_second, text
 
 
 def is_nwb(file: h5py.File) -> bool:
@@ -20,8 +21,10 @@ def is_nwb(file: h5py.File) -> bool:
     return "nwb_version" in file.attrs or text(file.attrs.get("neurodata_type", "")) == "NWBFile"
 
 
-def read_nwb(file: h5py.File, path: Path) -> SpikeTrains:
-    """Trains of the table ``/units``: spike times (seconds), ids, observation intervals and plain columns.
+def read_nwb(file: h5py.File, path: Path, time_units: str | float | None = None) -> SpikeTrains:
+    """Trains of the table ``/units``: spike times, ids, observation intervals, plain columns, and lists of epochs.
+
+    Times are seconds, as NWB demands, unless ``time_units`` says otherwise.
 
     Raises
     ------
@@ -46,7 +49,20 @@ def read_nwb(file: h5py.File, path: Path) -> SpikeTrains:
         and f"{name}_index" not in units
         and h5py.check_ref_dtype(item.dtype) is None
     }
-    return from_units(trains, ids.tolist(), "s", observed, properties=properties)
+    named = _named_epochs(file, per_second(time_units))
+    found = from_units(trains, ids.tolist(), time_units, observed, properties=properties, named_epochs=named)
+    offered = tuple(f"the file has {len(times)} {name}; ep='{name}' makes them epochs" for name, times in named.items())
+    return replace(found, remarks=(*found.remarks, *offered))
+
+
+def _named_epochs(file: h5py.File, rate: float) -> dict[str, np.ndarray]:
+    """Start and stop of trials and of epochs, by name."""
+    found = {}
+    for name in ("trials", "epochs"):
+        table = file.get(f"intervals/{name}")
+        if isinstance(table, h5py.Group) and {"start_time", "stop_time"} <= set(table):
+            found[name] = np.stack([table["start_time"][()], table["stop_time"][()]], axis=1).astype(np.float64) / rate
+    return found
 
 
 def _column(item: h5py.Dataset) -> np.ndarray:

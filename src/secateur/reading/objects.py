@@ -14,7 +14,7 @@ import numpy as np
 
 from secateur.reading import ready
 from secateur.reading.ready import ReadyWords
-from secateur.reading.spike_trains import SpikeTrains, checked_intervals, from_units, text
+from secateur.reading.spike_trains import SpikeTrains, checked_intervals, from_units, joined, text
 
 
 def read_object(data: Any, bin_size: float | None) -> SpikeTrains | ReadyWords | None:
@@ -39,6 +39,12 @@ def read_object(data: Any, bin_size: float | None) -> SpikeTrains | ReadyWords |
         return _pynwb_units(data.units)
     if _has(data, "get_unit_spike_times", "colnames", "id"):
         return _pynwb_units(data)
+    if _has(data, "segments", "annotations") and not hasattr(data, "spiketrains"):
+        return _neo_segments(list(data.segments))
+    if _has(data, "spiketrains", "annotations"):
+        return _neo_segments([data])
+    if _has(data, "t", "i", "source", "spike_trains"):
+        return _brian(data)
     if _is_neo(data):
         return _neo([data[number] for number in range(len(data))])
     return None
@@ -103,6 +109,21 @@ def _neo(trains: Sequence[Any]) -> SpikeTrains:
     ids = labels if named else [str(number) for number in range(len(trains))]
     remarks = () if named else ("units numbered in the order of the list: the trains have no names of their own",)
     return from_units([_seconds(train) for train in trains], ids, "s", observed, remarks=remarks)
+
+
+def _neo_segments(segments: Sequence[Any]) -> SpikeTrains:
+    """Segments of a neo Block, each with a clock of its own."""
+    parts = [_neo(list(segment.spiketrains)) for segment in segments if len(segment.spiketrains)]
+    if not parts:
+        raise ValueError("this neo object holds no spike trains; give a Block or Segment with sorted spikes")
+    return joined(parts)
+
+
+def _brian(monitor: Any) -> SpikeTrains:
+    """A SpikeMonitor of Brian 2, whose quantities are in seconds as arrays."""
+    n_units = len(monitor.source)
+    times, numbers = np.asarray(monitor.t, np.float64), np.asarray(monitor.i, np.int64)
+    return from_units([times[numbers == unit] for unit in range(n_units)], range(n_units))
 
 
 def _neo_label(train: Any) -> str:

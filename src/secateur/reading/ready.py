@@ -100,6 +100,23 @@ def from_array(
     )
 
 
+def from_traces(traces: Any, threshold: float, orientation: str | None, bin_size: float | None) -> ReadyWords:
+    """Words from traces (fluorescence, deconvolved activity): 1 where a trace exceeds the threshold.
+
+    Raises
+    ------
+    ValueError
+        If traces are no numbers, some are missing, or the axes are not told.
+    """
+    values = np.asarray(traces)
+    if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+        raise ValueError("traces must be finite numbers; correct or leave out frames and units with missing values")
+    if orientation is None:
+        raise ValueError("traces need orientation='bins x units' or orientation='units x bins'")
+    remark = f"words are 1 where the trace exceeds {threshold:g}"
+    return from_array((values > threshold).astype(np.uint8), orientation, bin_size, remarks=(remark,))
+
+
 def _axes(values: np.ndarray, orientation: str | None) -> tuple[str, ...]:
     if orientation is not None:
         names = [name for name in re.split(r"\s*(?:[,*]|\bx\b)\s*|\s+", orientation.strip().lower()) if name]

@@ -11,7 +11,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from secateur.reading import matlab, nested, nwb, objects, tables
+from secateur.reading import matlab, nested, nwb, objects, phy, rasters, several, sonata, tables
 from secateur.reading.nested import Reading
 from secateur.reading.ready import ReadyWords
 from secateur.reading.spike_trains import SpikeTrains
@@ -34,13 +34,21 @@ def read_source(data: Any, how: Reading) -> SpikeTrains | ReadyWords:
     """
     if isinstance(data, str | os.PathLike):
         return read_file(Path(data), how)
+    if isinstance(data, list) and data and all(isinstance(part, os.PathLike) for part in data):
+        return several.join([read_file(Path(part), how) for part in data], [Path(part).name for part in data])
     if type(data).__module__.partition(".")[0] == "pandas":
-        data = {name: data[name].to_numpy() for name in data.columns} if hasattr(data, "columns") else data.to_numpy()
-    found = objects.read_object(data, how.bin_size)
-    if found is None:
+        data = (
+            {str(name): data[name].to_numpy() for name in data.columns} if hasattr(data, "columns") else data.to_numpy()
+        )
+        if isinstance(data, dict) and how.columns is None and "unit" not in tables.find_roles(list(data), {}):
+            found = rasters.from_columns(data, how.orientation, how.bin_size, how.threshold)
+            if found is not None:
+                return found
+    read = objects.read_object(data, how.bin_size)
+    if read is None:
         return nested.read_value(data, how)
     _no_use_for(how, f"a {type(data).__name__} says itself what it holds")
-    return found
+    return read
 
 
 def _no_use_for(how: Reading, why: str) -> None:
@@ -48,7 +56,7 @@ def _no_use_for(how: Reading, why: str) -> None:
         "columns": how.columns is not None,
         "variable": how.variable is not None,
         "orientation": how.orientation is not None,
-        "time_units": how.time_units != "s",
+        "time_units": how.time_units not in (None, "s"),
     }
     named = [name for name, is_given in given.items() if is_given]
     if named:
@@ -66,6 +74,8 @@ def read_file(path: Path, how: Reading) -> SpikeTrains | ReadyWords:
     ValueError
         As :func:`read_source`.
     """
+    if path.is_dir():
+        return phy.read_folder(path, how.time_units)
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
     how = replace(how, where=str(path))
@@ -75,7 +85,8 @@ def read_file(path: Path, how: Reading) -> SpikeTrains | ReadyWords:
         arrays = _read_npz(path)
         if str(arrays.get("format")) == WORDS_FORMAT:
             raise ValueError(f"{path} holds words already; read them with sc.load_words")
-        return nested.read_mapping(arrays, how)
+        matrix = rasters.from_sparse_file(arrays, str(path))
+        return nested.read_mapping(arrays, how) if matrix is None else nested.read_value(matrix, how)
     if head.startswith(b"\x93NUMPY"):
         return nested.read_value(_load(path), how)
     if head.startswith(matlab.VERSION_5):
@@ -110,31 +121,60 @@ def _load(path: Path) -> Any:
 def _read_hdf5(path: Path, how: Reading) -> SpikeTrains | ReadyWords:
     with h5py.File(path, "r") as file:
         if nwb.is_nwb(file):
-            _no_use_for(how, "an NWB file says itself what it holds")
-            return nwb.read_nwb(file, path)
+            _no_use_for(replace(how, time_units=None), "an NWB file says itself what it holds")
+            return nwb.read_nwb(file, path, how.time_units)
         if matlab.is_version_7_3(file):
             return nested.read_mapping(matlab.read_version_7_3(file), how)
         if path.suffix == ".nwb":
             raise ValueError(f"{path} is an HDF5 file but not NWB (it states no nwb_version)")
+        if sonata.is_sonata(file):
+            return sonata.read_sonata(file, how)
         entries: dict[str, Any] = {}
         file.visititems(lambda name, item: entries.update({name: item}) if isinstance(item, h5py.Dataset) else None)
         return nested.read_mapping(entries, how)
 
 
 def _read_text(path: Path, how: Reading) -> SpikeTrains | ReadyWords:
-    from secateur.reading.text import read_text  # pandas takes a while to load
+    from secateur.reading import text  # pandas takes a while to load
 
-    columns, named = read_text(path)
-    if how.columns is not None or (named and tables.find_roles(list(columns), {})):
+    if how.axes == ("units", "times"):
+        return nested.read_value(text.read_rows(path), how)
+    told = tables.parse_columns(how.columns)
+    table = text.read_text(path, told if isinstance(told, tuple) else ())
+    found = _from_columns(path, table, told, how)
+    return replace(found, remarks=(*table.remarks, *found.remarks)) if table.remarks else found
+
+
+def _from_columns(path: Path, table: Any, told: Any, how: Reading) -> SpikeTrains | ReadyWords:
+    from secateur.reading.text import check_numbers
+
+    columns = table.columns
+    if how.axes == ("times", "units"):
         return nested.read_mapping(columns, how)
-    if named:
+    names = list(columns)
+    roles = {} if isinstance(told, tuple) else tables.find_roles(names, told) if told or table.named else {}
+    if isinstance(told, tuple) and len(told) == len(names):
+        roles = {role: name for role, name in zip(told, names, strict=True) if role in tables.KNOWN}
+    if "time" in roles:
+        check_numbers(path, table, roles["time"])
+    if how.columns is None and "unit" not in roles and (table.named or how.threshold is not None):
+        words = rasters.from_columns(columns, how.orientation, how.bin_size, how.threshold)
+        if words is not None:
+            return words
+    if how.columns is not None or roles:
+        return nested.read_mapping(columns, how)
+    if nested.are_padded_trains(columns):
+        return nested.read_mapping(columns, replace(how, orientation="times x units"))
+    if table.named:
         raise ValueError(f"{path} has columns {', '.join(columns)}; say which hold times and units ({tables.EXAMPLE})")
     values = list(columns.values())
     numeric = all(column.dtype.kind in "iuf" for column in values)
     whole = numeric and all((column == np.rint(column)).all() for column in values)
-    if len(values) == 2 and numeric and not whole:
-        found = nested.read_mapping(columns, replace(how, columns="time,unit"))
-        return replace(found, remarks=(*found.remarks, "the two columns were taken as times and units"))
-    if not whole or len(values) == 1:
+    found = nested.two_columns(columns, how) if len(values) == 2 else None
+    if found is not None:
+        return found
+    if len(values) == 1:
+        raise ValueError(f"{path} has 1 columns without names; say what they are (columns='time' for one unit's times)")
+    if not whole:
         raise ValueError(f"{path} has {len(values)} columns without names; say what they are ({tables.EXAMPLE})")
     return nested.read_value(np.stack(values, axis=1), how)

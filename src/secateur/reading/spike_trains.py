@@ -39,6 +39,8 @@ class SpikeTrains:
         Values of each unit (quality, single or multi-unit, ...), by name.
     remarks
         What reading them has to say.
+    named_epochs
+        Lists of epochs that the source holds by name, such as the trials of an NWB file.
     """
 
     times: Float[np.ndarray, " spikes"]
@@ -49,10 +51,11 @@ class SpikeTrains:
     observed: Mapping[int, Mapping[int, Intervals]] = field(default_factory=dict)
     properties: Mapping[str, np.ndarray] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    named_epochs: Mapping[str, Intervals] = field(default_factory=dict)
 
 
-def per_second(time_units: str | float) -> float:
-    """How many units of time make a second.
+def per_second(time_units: str | float | None) -> float:
+    """How many units of time make a second; None stands for seconds.
 
     Parameters
     ----------
@@ -64,6 +67,8 @@ def per_second(time_units: str | float) -> float:
     ValueError
         If it is none of these.
     """
+    if time_units is None:
+        return 1.0
     if isinstance(time_units, str) and time_units in PER_SECOND:
         return PER_SECOND[time_units]
     try:
@@ -78,8 +83,11 @@ def per_second(time_units: str | float) -> float:
     return rate
 
 
-def in_seconds(times: Any, time_units: str | float) -> Float[np.ndarray, " spikes"]:
+def in_seconds(times: Any, time_units: str | float | None) -> Float[np.ndarray, " spikes"]:
     """Times in seconds, float64; quantities with units of their own bring these.
+
+    Single precision is read as the shortest decimal that it stands for (0.02, not 0.0199999996), so that times on the
+    edges of bins stay there.
 
     Raises
     ------
@@ -91,7 +99,8 @@ def in_seconds(times: Any, time_units: str | float) -> Float[np.ndarray, " spike
     values = np.asarray(times)
     if values.dtype.kind not in "iuf":
         raise ValueError(f"times must be numbers (decimals with points), got {_first_odd(values)!r}")
-    values = values.astype(np.float64)
+    short = values.dtype.kind == "f" and values.dtype.itemsize < 8
+    values = values.astype(str).astype(np.float64) if short else values.astype(np.float64)
     if values.ndim == 2 and 1 in values.shape:  # a column of MATLAB
         values = values.ravel()
     if values.ndim != 1:
@@ -144,7 +153,7 @@ def text(value: Any) -> str:
 def from_units(
     trains: Sequence[Any],
     unit_ids: Sequence[Any],
-    time_units: str | float = "s",
+    time_units: str | float | None = None,
     observed: Sequence[Any] | None = None,
     **more: Any,
 ) -> SpikeTrains:
@@ -193,6 +202,52 @@ def from_units(
         observed={0: intervals},
         **{"remarks": remarks} | more,
     )
+
+
+def joined(parts: Sequence[SpikeTrains], segment_ids: Sequence[str] | None = None) -> SpikeTrains:
+    """Parts with clocks of their own, one after the other; units of one name are one unit.
+
+    Parameters
+    ----------
+    parts
+        At least one.
+    segment_ids
+        One per segment of all parts; counted from 0 without.
+    """
+    unit_ids = tuple(dict.fromkeys(unit for part in parts for unit in part.unit_ids))
+    places = {unit: number for number, unit in enumerate(unit_ids)}
+    firsts = np.cumsum([0, *(len(part.segment_ids) for part in parts)])
+    renumbered = [np.array([places[unit] for unit in part.unit_ids], np.int64) for part in parts]
+    absent = sorted({unit for part in parts for unit in set(unit_ids) - set(part.unit_ids)})
+    told = (f"units {listed(absent)} are missing in some parts and were taken as silent there",) if absent else ()
+    same = all(part.unit_ids == unit_ids for part in parts)
+    return SpikeTrains(
+        np.concatenate([part.times for part in parts]),
+        np.concatenate([new[part.units] for new, part in zip(renumbered, parts, strict=True)]),
+        np.concatenate([first + part.segments for first, part in zip(firsts[:-1], parts, strict=True)]),
+        unit_ids,
+        tuple(str(number) for number in range(firsts[-1])) if segment_ids is None else tuple(segment_ids),
+        {
+            int(first) + segment: {int(new[unit]): stated for unit, stated in by_unit.items()}
+            for first, new, part in zip(firsts[:-1], renumbered, parts, strict=True)
+            for segment, by_unit in part.observed.items()
+            if by_unit
+        },
+        parts[0].properties if same else {},
+        remarks=(*dict.fromkeys(remark for part in parts for remark in part.remarks), *told),
+    )
+
+
+def overlap(times: Float[np.ndarray, " spikes"], parts: Int[np.ndarray, " spikes"]) -> bool:
+    """Whether the time ranges of parts overlap, which those of one running clock never do."""
+    if len(times) == 0:
+        return False
+    _, numbers = np.unique(parts, return_inverse=True)
+    first, last = np.full(numbers.max() + 1, np.inf), np.full(numbers.max() + 1, -np.inf)
+    np.minimum.at(first, numbers, times)
+    np.maximum.at(last, numbers, times)
+    order = np.argsort(first)
+    return bool((last[order][:-1] > first[order][1:]).any())
 
 
 def checked_intervals(given: Any, what: str) -> Intervals:

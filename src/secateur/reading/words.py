@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 
 from secateur.reading.binning import Counts, count, find_epochs
-from secateur.reading.checks import check_times, check_units_of_time, in_order
+from secateur.reading.checks import check_times, check_units_of_time, in_order, on_one_clock
 from secateur.reading.nested import Reading
 from secateur.reading.notes import ConversionNotes, listed
 from secateur.reading.ready import ReadyWords
@@ -175,14 +175,16 @@ def words(
     data: Any,
     bin_size: float | None = None,
     ep: Any = None,
-    time_units: str | float = "s",
+    time_units: str | float | None = None,
     binary: str = "clip",
     *,
     columns: Columns = None,
     variable: str | None = None,
     units: str | Sequence[Any] | None = None,
     window: float | None = None,
+    groups: str | None = None,
     orientation: str | None = None,
+    threshold: float | None = None,
     sort: bool = False,
     check_rates: bool = True,
 ) -> Words:
@@ -197,7 +199,8 @@ def words(
     data
         ``(times, ids)`` or ``(times, ids, epochs)``, one entry per spike (a tuple); a list or dict of spike-time
         arrays; an array of words or counts; a pandas table with one row per spike; the path of an ``.npz``, ``.npy``,
-        text, MATLAB, NWB or HDF5 file; a pynapple ``TsGroup`` or ``TsdFrame``, an elephant ``BinnedSpikeTrain``, a list
+        text, MATLAB, NWB, SONATA or HDF5 file or of a folder of phy; a list of such ``Path``, whose files are epochs;
+        a pynapple ``TsGroup`` or ``TsdFrame``, an elephant ``BinnedSpikeTrain``, a list
         of neo ``SpikeTrain``, a spikeinterface sorting, or a pynwb file. NaN times are placeholders. Where an epoch is
         named for every spike, each epoch has its own clock.
     bin_size
@@ -205,10 +208,11 @@ def words(
     ep
         Epochs in seconds: pairs ``(start, stop)``, or an object with ``start`` and ``end`` (pynapple ``IntervalSet``),
         on the recording's clock. Without it: what the source states (observation intervals, time ranges), else first
-        to last spike of the whole recording and not only of the units kept.
+        to last spike of the whole recording and not only of the units kept. ``"trials"`` or ``"epochs"`` take those of
+        an NWB file.
     time_units
-        ``"s"``, ``"ms"``, ``"us"``, or a sampling rate in Hz for times in samples. For times only:
-        ``bin_size``, ``ep`` and ``window`` are in seconds.
+        ``"s"``, ``"ms"``, ``"us"``, or a sampling rate in Hz for times in samples; None takes what the source states,
+        else seconds. For times only: ``bin_size``, ``ep`` and ``window`` are in seconds.
     binary
         ``"clip"`` makes counts over 1 a 1, ``"refuse"`` raises an error instead.
     columns
@@ -219,11 +223,16 @@ def words(
         Name of the array in a file or dict with several.
     units
         Units to keep: ids, or the name of a property that is true for them, or ``"NAME=VALUE"``; None keeps all.
+    groups
+        Group of units to keep, as in phy (``"good"``); short for ``units="group=good"``.
     window
         Seconds; bins restart at every multiple of it on the epoch's clock, for epochs strung together from windows.
     orientation
         Axes of ready words: ``"bins x units"``, ``"units x bins"``, or e.g. ``"repeats x units x bins"``; repeats are
-        epochs.
+        epochs. For times: ``"units x trials"``, ``"trials x units"`` or ``"groups x units"`` of cells within cells,
+        ``"units x times"`` or ``"times x units"`` of tables with one row or column per unit.
+    threshold
+        For traces (fluorescence, deconvolved activity): a unit is active where its trace exceeds this number.
     sort
         Sort times that go back within a unit, instead of refusing them.
     check_rates
@@ -240,19 +249,25 @@ def words(
     _check_seconds("window", window)
     if binary not in ("clip", "refuse"):
         raise ValueError(f"binary must be 'clip' or 'refuse', got {binary!r}")
-    source = read_source(data, Reading(bin_size, time_units, columns, variable, orientation))
+    how = Reading(bin_size, time_units, columns, variable, orientation, threshold)
+    source = read_source(data, how)
+    if groups is not None:
+        units = _unit_groups(groups, units)
     if isinstance(source, ReadyWords):
         _check_unused("ready-made words", ep=ep, window=window, sort=sort or None, columns=columns)
         kept = select_units(units, source.unit_ids, source.properties)
         counts, found_bin_size = _ready_counts(source), source.bin_size
     else:
-        _check_unused("spike times", orientation=orientation)
+        _check_unused("spike times", orientation=None if how.axes else orientation, threshold=threshold)
         if bin_size is None:
             raise ValueError("bin_size is missing: spike times need bins, for example bin_size=0.02 (seconds)")
         if window is not None and bin_size > window * (1 + 1e-9):
             raise ValueError(f"bin_size is {bin_size:g} s but a window lasts {window:g} s; take smaller bins")
         kept = select_units(units, source.unit_ids, source.properties)
-        counts, found_bin_size = _binned(source, kept, bin_size, _given_epochs(ep), window, sort, check_rates), bin_size
+        counts, found_bin_size = (
+            _binned(source, kept, bin_size, _given_epochs(ep, source), window, sort, check_rates),
+            bin_size,
+        )
     return _finish(counts, source.unit_ids, kept, units, found_bin_size, binary)
 
 
@@ -269,9 +284,22 @@ def _check_unused(what: str, **given: Any) -> None:
         raise ValueError(f"{', '.join(named)} has no meaning for {what}; leave it out")
 
 
-def _given_epochs(ep: Any) -> Intervals | None:
+def _unit_groups(groups: str, units: str | Sequence[Any] | None) -> str:
+    if units is not None:
+        raise ValueError("groups and units exclude each other; give one of them")
+    return f"group={groups}"
+
+
+def _given_epochs(ep: Any, source: SpikeTrains) -> Intervals | None:
     if ep is None:
         return None
+    if isinstance(ep, str):
+        if ep not in source.named_epochs:
+            has = listed(source.named_epochs) or "none"
+            raise TypeError(
+                f"ep must be pairs (start, stop) in seconds, got {ep!r}; named epochs of this source: {has}"
+            )
+        ep = source.named_epochs[ep]
     if hasattr(ep, "start") and hasattr(ep, "end"):
         ep = np.stack([np.asarray(ep.start), np.asarray(ep.end)], axis=-1)
     try:
@@ -291,7 +319,7 @@ def _binned(
     sort: bool,
     check_rates: bool,
 ) -> Counts:
-    trains = in_order(trains, sort)
+    trains = on_one_clock(in_order(trains, sort), ep, window)
     check_times(trains, ep is not None or any(trains.observed.values()))
     chosen = np.flatnonzero(kept)
     epochs = find_epochs(trains, chosen, bin_size, ep, window)
