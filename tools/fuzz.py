@@ -38,12 +38,13 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=10_000, help="cases, spread evenly over the kinds")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first case, to repeat one")
+    parser.add_argument("--kinds", default="", help="only kinds whose names begin so, e.g. recording")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        return _child(options.seed, options.first, options.cases)
+        return _child(options.seed, options.first, options.cases, options.kinds)
     started, counts, failures, peak = time.monotonic(), Counter[tuple[str, str]](), list[str](), 0
-    for kind, outcome, detail in _outcomes(options.seed, options.first, options.first + options.cases):
+    for kind, outcome, detail in _outcomes(options.seed, options.first, options.first + options.cases, options.kinds):
         if kind == "peak":
             peak = max(peak, int(outcome))
             continue
@@ -103,11 +104,11 @@ def _peak_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _child(seed: int, first: int, cases: int) -> int:
+def _child(seed: int, first: int, cases: int, wanted: str) -> int:
     """Print a line for the beginning and the end of every case."""
     with tempfile.TemporaryDirectory(prefix="secateur-fuzz-") as temporary:
         folder = Path(temporary)
-        found = list(kinds(folder).items())
+        found = [item for item in kinds(folder).items() if item[0].startswith(wanted)]
         in_use = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (in_use + MOST_BYTES + 2**28, resource.RLIM_INFINITY))
         # A warning is no refusal, and no crash either.
@@ -122,7 +123,7 @@ def _child(seed: int, first: int, cases: int) -> int:
     return 0
 
 
-def _outcomes(seed: int, first: int, end: int) -> Iterator[tuple[str, str, str]]:
+def _outcomes(seed: int, first: int, end: int, wanted: str) -> Iterator[tuple[str, str, str]]:
     """Kind, outcome and detail of every case; a child that dies or stalls is a failure of its case."""
     while first < end:
         cases = min(CHUNK, end - first)
@@ -136,6 +137,8 @@ def _outcomes(seed: int, first: int, end: int) -> Iterator[tuple[str, str, str]]
             str(first),
             "--cases",
             str(cases),
+            "--kinds",
+            wanted,
         ]
         child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         kind = "start"
@@ -145,12 +148,16 @@ def _outcomes(seed: int, first: int, end: int) -> Iterator[tuple[str, str, str]]
             elif word == "peak":
                 yield "peak", detail, ""
             elif word != "ready":
-                yield kind, word, f"{detail} (--seed {seed} --first {first} --cases 1)"
+                yield kind, word, f"{detail} (--seed {seed} --first {first} --cases 1 --kinds '{wanted}')"
                 first, cases, kind = first + 1, cases - 1, "start"
         if cases and kind == "start":
             raise RuntimeError(f"the child process ended with {child.returncode} before its next case; run it by hand")
         if cases:
-            yield kind, "failed", f"died or stalled ({child.returncode}) (--seed {seed} --first {first} --cases 1)"
+            yield (
+                kind,
+                "failed",
+                f"died or stalled ({child.returncode}) (--seed {seed} --first {first} --cases 1 --kinds '{wanted}')",
+            )
             first += 1
 
 

@@ -21,6 +21,7 @@ import tomli_w
 import xarray as xr
 from safetensors.numpy import load, save
 
+import fuzz_recordings as recordings
 from fuzz_mutations import DEEP, WEIRD, forged, gzip_bomb, spoiled, to_json
 from fuzz_npz import forged_npy, forged_npz
 from fuzz_results import forged_results
@@ -129,6 +130,21 @@ def kinds(folder: Path) -> dict[str, Kind]:
         "cifar.tar.gz": Kind("archive.part", _archive(), _forge_archive, _read_archive),
         "words": Kind("words.npz", (folder / "words.npz").read_bytes(), forged_npz, _read_words),
         "rows": Kind("rows.npy", rows.getvalue(), forged_npy, _read_rows),
+        **_recordings(),
+    }
+
+
+def _recordings() -> dict[str, Kind]:
+    whole = {
+        "mat": (recordings.matlab_5(), recordings.forged_matlab_5),
+        "mat7.3": (recordings.matlab_7_3(), recordings.forged_hdf5),
+        "nwb": (recordings.nwb(), recordings.forged_hdf5),
+        "npz": (recordings.trains_npz(), recordings.forged_trains),
+        "csv": (recordings.table(), recordings.forged_table),
+    }
+    return {
+        f"recording.{suffix}": Kind(f"spikes.{suffix.replace('7.3', '')}", content, forge, recordings.read_recording)
+        for suffix, (content, forge) in whole.items()
     }
 
 

@@ -48,7 +48,7 @@ def forged_npz(rng: Random, content: bytes) -> bytes:
         arrays[name] = rng.choice(
             (np.zeros(0), np.array("x"), np.zeros((2, 2), complex), np.array([10**12]), np.zeros((0, 0)))
         )
-    members = {key: _bytes_of(array) for key, array in arrays.items()}
+    members = {key: npy_bytes(array) for key, array in arrays.items()}
     if choice >= 0.6:
         members[name] = _npy(rng, arrays[name])
     out = io.BytesIO()
@@ -58,7 +58,8 @@ def forged_npz(rng: Random, content: bytes) -> bytes:
     return out.getvalue()
 
 
-def _bytes_of(array: np.ndarray) -> bytes:
+def npy_bytes(array: np.ndarray) -> bytes:
+    """The content of the array's ``.npy`` file."""
     out = io.BytesIO()
     np.save(out, array)
     return out.getvalue()
@@ -67,7 +68,7 @@ def _bytes_of(array: np.ndarray) -> bytes:
 def _zip_bomb(rng: Random, name: str, content: bytes) -> bytes:
     """One array whose entry says, truly or not, that it unpacks to gigabytes."""
     squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
-    start = _bytes_of(np.zeros(0, np.uint8)).replace(b"(0,), }", b"(%d,), }" % 2**30)
+    start = npy_bytes(np.zeros(0, np.uint8)).replace(b"(0,), }", b"(%d,), }" % 2**30)
     body = squeeze.compress(start) + squeeze.flush(zlib.Z_FULL_FLUSH)
     piece = squeeze.compress(bytes(2**22)) + squeeze.flush(zlib.Z_FULL_FLUSH)
     body += piece * rng.choice((1, 256)) + squeeze.flush()

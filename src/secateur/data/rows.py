@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from secateur.model import checked
+from secateur.storage.files import regular_file
 from secateur.storage.limits import MAX_VALUES
 from secateur.storage.npz import array_names, read_npy, read_npz
 
@@ -39,7 +40,7 @@ def read_rows(path: str | os.PathLike[str], *, binarize: float | None = None) ->
     ValueError
         If the file is of another kind, damaged or too large, or does not hold a table of 0 and 1.
     """
-    path = Path(path)
+    path = regular_file(path)
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path} must end in {', '.join(SUFFIXES)} to be read as rows of 0 and 1")
     try:

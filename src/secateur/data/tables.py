@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from secateur.data.rows import read_text_table
+from secateur.storage.files import regular_file
 from secateur.storage.limits import MAX_UNPACKED, MAX_VALUES
 from secateur.storage.npz import array_names, open_npy, read_npz
 
@@ -133,8 +134,7 @@ def checked_tables(found: Tables, what: str) -> Tables:
 
 
 def _rows_and_labels(path: Path, labels: str | Path | None) -> Tables:
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+    regular_file(path)
     if path.suffix == ".npz":
         return _of_npz(path, labels)
     if labels is not None and path.suffix == ".csv" and not Path(labels).is_file():
@@ -191,8 +191,7 @@ def _of_column(path: Path, column: str) -> Tables:
 
 
 def _table(path: Path) -> np.ndarray:
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+    regular_file(path)
     with _named(path):
         if path.suffix == ".npy":
             return open_npy(path)
@@ -210,8 +209,9 @@ def _table(path: Path) -> np.ndarray:
 
 def _labels(path: Path) -> np.ndarray:
     """One label per row: whole numbers or words."""
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"there is no file {path}, and no column or array of that name; give the labels' file")
+    regular_file(path)
     if path.suffix in (".csv", ".txt"):
         lines = path.read_text("utf-8-sig", errors="replace").splitlines()
         values = np.array([line.strip().strip("\"'") for line in lines if line.strip()])

@@ -42,11 +42,6 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def is_version_7_3(file: h5py.File) -> bool:
-    """Whether an HDF5 file was written by MATLAB."""
-    return any("MATLAB_class" in item.attrs for item in file.values())
-
-
 def read_version_7_3(file: h5py.File) -> dict[str, Any]:
     """Variables of a MATLAB 7.3 file, by name."""
     return {name: _from_hdf5(item, file) for name, item in file.items() if not name.startswith("#")}

@@ -120,9 +120,15 @@ class ConversionNotes:
 
 def listed(names: Iterable[Any], most: int = 8) -> str:
     """The first names of a list in words, and how many more there are."""
-    texts = [str(name) for name in names]
+    texts = [shortened(name) for name in names]
     more = f" and {len(texts) - most} more" if len(texts) > most else ""
     return ", ".join(texts[:most]) + more
+
+
+def shortened(value: Any, most: int = 60) -> str:
+    """A value in words, cut where it is long."""
+    text = str(value)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
 def counted(number: int, noun: str) -> str:

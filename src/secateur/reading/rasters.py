@@ -52,7 +52,9 @@ def from_sparse_file(arrays: Mapping[str, np.ndarray], where: str) -> Any:
         matrix = make((arrays["data"], arrays["indices"], arrays["indptr"]), shape)
         matrix.check_format(full_check=True)
     except (KeyError, ValueError, TypeError) as error:
-        raise ValueError(f"{where}: a sparse matrix of format {kind!r} that is damaged or unknown ({error})") from error
+        raise ValueError(
+            f"{where}: a sparse matrix of format {kind[:20]!r} that is damaged or unknown ({error})"
+        ) from error
     return matrix
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import h5py
 import numpy as np
 
-from secateur.reading import matlab, nested, nwb, objects, phy, rasters, several, sonata, tables
+from secateur.reading import apart, matlab, nested, nwb, objects, phy, rasters, several, sonata, tables
 from secateur.reading.nested import Reading
 from secateur.reading.ready import ReadyWords
 from secateur.reading.spike_trains import SpikeTrains
-from secateur.storage.limits import MAX_BYTES
+from secateur.storage.files import most_unpacked, regular_file
 from secateur.storage.npz import read_npy, read_npz
 
 WORDS_FORMAT = "secateur-words"
@@ -76,8 +76,7 @@ def read_file(path: Path, how: Reading) -> SpikeTrains | ReadyWords:
     """
     if path.is_dir():
         return phy.read_folder(path, how.time_units)
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no file {path}")
+    regular_file(path)
     how = replace(how, where=str(path))
     with path.open("rb") as file:
         head = file.read(128)
@@ -90,7 +89,7 @@ def read_file(path: Path, how: Reading) -> SpikeTrains | ReadyWords:
     if head.startswith(b"\x93NUMPY"):
         return nested.read_value(_load(path), how)
     if head.startswith(matlab.VERSION_5):
-        return nested.read_mapping(matlab.read_version_5(path), how)
+        return nested.read_mapping(apart.read_matlab(path), how)
     if h5py.is_hdf5(path):
         return _read_hdf5(path, how)
     if head.startswith(b"\x1f\x8b"):
@@ -111,7 +110,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
 
 def _load(path: Path) -> Any:
     try:
-        return read_npz(path, MAX_BYTES) if zipfile.is_zipfile(path) else read_npy(path, MAX_BYTES)
+        return read_npz(path, most_unpacked(path)) if zipfile.is_zipfile(path) else read_npy(path, most_unpacked(path))
     except ValueError as error:
         raise ValueError(
             f"{path} cannot be read ({error}); write arrays of numbers or texts, without objects"
@@ -119,12 +118,13 @@ def _load(path: Path) -> Any:
 
 
 def _read_hdf5(path: Path, how: Reading) -> SpikeTrains | ReadyWords:
+    kind, variables = apart.check_hdf5(path)
+    if kind == "matlab":
+        return nested.read_mapping(variables, how)
     with h5py.File(path, "r") as file:
         if nwb.is_nwb(file):
             _no_use_for(replace(how, time_units=None), "an NWB file says itself what it holds")
             return nwb.read_nwb(file, path, how.time_units)
-        if matlab.is_version_7_3(file):
-            return nested.read_mapping(matlab.read_version_7_3(file), how)
         if path.suffix == ".nwb":
             raise ValueError(f"{path} is an HDF5 file but not NWB (it states no nwb_version)")
         if sonata.is_sonata(file):

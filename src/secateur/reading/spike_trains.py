@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, Num
 
-from secateur.reading.notes import counted, listed
+from secateur.reading.notes import counted, listed, shortened
 
+LONGEST_NAME = 200
+"""Characters of a unit's or an epoch's name."""
 PER_SECOND = {"s": 1.0, "ms": 1e3, "us": 1e6}
 
 Intervals = Float[np.ndarray, "_ 2"]
@@ -98,7 +100,7 @@ def in_seconds(times: Any, time_units: str | float | None) -> Float[np.ndarray, 
         times, time_units = times.rescale("s").magnitude, "s"
     values = np.asarray(times)
     if values.dtype.kind not in "iuf":
-        raise ValueError(f"times must be numbers (decimals with points), got {_first_odd(values)!r}")
+        raise ValueError(f"times must be numbers (decimals with points), got {shortened(_first_odd(values))!r}")
     short = values.dtype.kind == "f" and values.dtype.itemsize < 8
     values = values.astype(str).astype(np.float64) if short else values.astype(np.float64)
     if values.ndim == 2 and 1 in values.shape:  # a column of MATLAB
@@ -125,7 +127,7 @@ def names(ids: Any, what: str = "unit ids") -> tuple[Int[np.ndarray, " spikes"],
     Raises
     ------
     ValueError
-        If ids are neither whole numbers nor texts.
+        If ids are neither whole numbers nor texts, or too long.
     """
     values = np.asarray(ids).ravel()
     if values.dtype.kind == "O":
@@ -142,7 +144,24 @@ def names(ids: Any, what: str = "unit ids") -> tuple[Int[np.ndarray, " spikes"],
     elif values.dtype.kind not in "iubSUT":
         raise ValueError(f"{what} must be whole numbers or texts, got {values.dtype} values")
     distinct, numbers = np.unique(values, return_inverse=True)
-    return numbers.astype(np.int64), tuple(text(value) for value in distinct), distinct
+    return numbers.astype(np.int64), checked_names(list(distinct), what), distinct
+
+
+def checked_names(ids: Sequence[Any], what: str = "unit ids") -> tuple[str, ...]:
+    """Names as texts, none of which is longer than a name may be.
+
+    Raises
+    ------
+    ValueError
+        If there is such a name.
+    """
+    texts = tuple(text(value) for value in ids)
+    long = next((name for name in texts if len(name) > LONGEST_NAME), None)
+    if long is not None:
+        raise ValueError(
+            f"{what} may have {LONGEST_NAME} characters, got {len(long):,} ({shortened(long)}); give shorter ones"
+        )
+    return texts
 
 
 def text(value: Any) -> str:
@@ -177,7 +196,7 @@ def from_units(
     ValueError
         If a train is not a list of times, or its intervals are impossible; the message names the unit.
     """
-    times, ids = [], tuple(text(unit) for unit in unit_ids)
+    times, ids = [], checked_names(unit_ids)
     if len(set(ids)) < len(ids):
         twice = sorted({unit for unit in ids if ids.count(unit) > 1})
         raise ValueError(f"unit ids must differ, got {listed(twice)} more than once")

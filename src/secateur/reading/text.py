@@ -11,6 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from secateur.reading.notes import listed, shortened
+from secateur.storage.limits import MAX_COLUMNS, MAX_TEXT_BYTES
+
 DELIMITERS = (";", "\t", ",")
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+(?:[eE][+-]?\d+)?")
 POINTS = "write decimals with points"
@@ -57,6 +60,11 @@ def read_text(path: Path, told: Sequence[str] = ()) -> TextTable:
     numbered = _lines(path)
     delimiter = next((mark for mark in DELIMITERS if mark in numbered[0][1]), None)
     first = _cells(numbered[0][1], delimiter)
+    if len(first) > MAX_COLUMNS:
+        raise ValueError(
+            f"{path} has {len(first):,} columns, more than the {MAX_COLUMNS:,} that are read from text; write one "
+            "spike a line, or save the array as .npy"
+        )
     named = not any(_is_number(cell) for cell in first)
     body = numbered[named:]
     if not body:
@@ -64,7 +72,7 @@ def read_text(path: Path, told: Sequence[str] = ()) -> TextTable:
     cells = re.split(r"[;\s]+", body[0][1].strip())
     example = next((cell for cell in cells if DECIMAL_COMMA.fullmatch(cell)), None)
     if example and (delimiter != "," or len(cells) > 1):
-        raise ValueError(f"{path} has commas for decimals (such as {example}); {POINTS}")
+        raise ValueError(f"{path} has commas for decimals (such as {shortened(example)}); {POINTS}")
     table = _table(path, body, delimiter)
     if table.shape[1] > 1 and delimiter is not None and table[table.shape[1] - 1].isna().all():
         table = table.iloc[:, :-1]  # a delimiter ends every line
@@ -78,7 +86,7 @@ def read_text(path: Path, told: Sequence[str] = ()) -> TextTable:
         names = first
     columns = {name: table[number].to_numpy() for number, name in enumerate(names)}
     columns = {name: column.astype(str) if column.dtype.kind == "O" else column for name, column in columns.items()}
-    remarks = (f"the first line ({', '.join(first[:3])}, ...) was taken as names of units",) if numeric else ()
+    remarks = (f"the first line ({listed(first, 3)}) was taken as names of units",) if numeric else ()
     return TextTable(columns, named or numeric, [number for number, _ in body], remarks)
 
 
@@ -97,7 +105,7 @@ def read_rows(path: Path) -> list[np.ndarray]:
             rows.append(np.array([float(cell) for cell in _cells(line, delimiter) if cell]))
         except ValueError as error:
             raise ValueError(
-                f"{path}, line {number}: every entry must be a number ({error}); remove the line"
+                f"{path}, line {number}: every entry must be a number ({shortened(error, 120)}); remove the line"
             ) from error
     return rows
 
@@ -115,8 +123,8 @@ def check_numbers(path: Path, table: TextTable, name: str) -> None:
             float(value)
         except (TypeError, ValueError):
             raise ValueError(
-                f"{path}, line {number}: times must be numbers (decimals with points), got {value!r}; correct or "
-                "remove the line"
+                f"{path}, line {number}: times must be numbers (decimals with points), got {shortened(value)!r}; "
+                "correct or remove the line"
             ) from None
 
 
@@ -140,10 +148,10 @@ def _check_names(path: Path, first: Sequence[str], n_columns: int) -> None:
             else "remove the name without a column, or name all columns in their order (columns='time,unit')"
         )
         raise ValueError(
-            f"{path} names {len(first)} columns ({', '.join(first[:8])}) but its rows have {n_columns} cells; {remedy}"
+            f"{path} names {len(first)} columns ({listed(first)}) but its rows have {n_columns} cells; {remedy}"
         )
     if len(set(first)) < len(first):
-        raise ValueError(f"{path} names a column twice: {', '.join(first)}")
+        raise ValueError(f"{path} names a column twice: {listed(first, 20)}")
 
 
 def _is_header(table: pd.DataFrame) -> bool:
@@ -160,6 +168,10 @@ def _is_header(table: pd.DataFrame) -> bool:
 
 def _lines(path: Path) -> list[tuple[int, str]]:
     """Lines that hold something, with their numbers from 1."""
+    if path.stat().st_size > MAX_TEXT_BYTES:
+        raise ValueError(
+            f"{path} has {path.stat().st_size:,} bytes, more than the {MAX_TEXT_BYTES:,} of text; save .npz"
+        )
     content = path.read_bytes()
     if content[:64].lower().startswith(b"<start settings>"):
         raise ValueError(

@@ -14,6 +14,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from secateur.storage.files import regular_file
 from secateur.storage.limits import MAX_BYTES
 
 Arrays = dict[str, np.ndarray]
@@ -52,7 +53,7 @@ def read_arrays(
     ValueError
         If the file is too large, damaged, of another kind or of a newer version; the message says which.
     """
-    path = Path(path)
+    path = regular_file(path)
     size = path.stat().st_size
     if size > MAX_BYTES:
         raise ValueError(f"{path} has {size:,} bytes, more than the {MAX_BYTES:,} of the largest file that is read")

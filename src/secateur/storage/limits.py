@@ -16,6 +16,18 @@ MAX_VALUES = 2**29
 MAX_WORDS_BYTES = 2**29
 """Most bytes of all arrays of a words file, unpacked: a day of 100 units in bins of 20 ms, with room to spare."""
 
+LEAST_UNPACKED = 2**27
+"""Bytes to which any recording may unpack (100 units for seven hours in bins of 20 ms); a larger one may take ..."""
+
+MOST_UNPACKED_RATIO = 100
+"""... so many times its file: sparse words pack about 60 times, zeros alone 1000 times."""
+
+MAX_TEXT_BYTES = 2**28
+"""Largest text table of a recording: about 15 million spikes, one a line."""
+
+MAX_COLUMNS = 20_000
+"""Most columns of a text table of a recording."""
+
 MAX_UNPACKED = 2**26
 """Most bytes of an unpacked IDX file; the largest of MNIST's has 47 million."""
 

@@ -17,6 +17,8 @@ from typing import IO
 
 import numpy as np
 
+from secateur.storage.files import regular_file
+
 _BROKEN = (
     *(AttributeError, EOFError, MemoryError, NotImplementedError, OverflowError, RecursionError, RuntimeError),
     *(SyntaxError, TypeError, ValueError, lzma.LZMAError, struct.error, tokenize.TokenError),
@@ -37,7 +39,7 @@ def read_npz(path: str | os.PathLike[str], max_bytes: int, names: Sequence[str] 
         If it is damaged, holds objects, or its arrays would take more than ``max_bytes``; the reason in few words,
         which the caller completes.
     """
-    with _in_few_words(), zipfile.ZipFile(path) as archive:
+    with _in_few_words(), zipfile.ZipFile(regular_file(path)) as archive:
         members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
         chosen = {name: member for name, member in members.items() if names is None or name in names}
         total = sum(member.file_size for member in chosen.values())
@@ -55,13 +57,13 @@ def read_npz(path: str | os.PathLike[str], max_bytes: int, names: Sequence[str] 
 
 def array_names(path: str | os.PathLike[str]) -> list[str]:
     """Names of the arrays of an ``.npz`` file; errors as of :func:`read_npz`."""
-    with _in_few_words(), zipfile.ZipFile(path) as archive:
+    with _in_few_words(), zipfile.ZipFile(regular_file(path)) as archive:
         return [name.removesuffix(".npy") for name in archive.namelist()]
 
 
 def read_npy(path: str | os.PathLike[str], max_bytes: int) -> np.ndarray:
     """The array of an ``.npy`` file; errors as of :func:`read_npz`."""
-    size = Path(path).stat().st_size
+    size = regular_file(path).stat().st_size
     if size > max_bytes:
         raise ValueError(f"it has {size:,} bytes, more than {max_bytes:,}; give fewer values")
     with _in_few_words(), Path(path).open("rb") as file:
@@ -71,7 +73,7 @@ def read_npy(path: str | os.PathLike[str], max_bytes: int) -> np.ndarray:
 def open_npy(path: str | os.PathLike[str]) -> np.ndarray:
     """The array of an ``.npy`` file, which stays on disk until its values are taken; errors as of :func:`read_npz`."""
     with _in_few_words():
-        return np.lib.format.open_memmap(path, mode="r")
+        return np.lib.format.open_memmap(regular_file(path), mode="r")
 
 
 @contextmanager
@@ -80,7 +82,9 @@ def _in_few_words() -> Iterator[None]:
     try:
         yield
     except (OSError, *_BROKEN) as error:
-        if isinstance(error, OSError) and error.filename is not None:  # otherwise damage sent the reader astray
+        if isinstance(error, FileNotFoundError) or (
+            isinstance(error, OSError) and error.filename is not None
+        ):  # otherwise damage sent the reader astray
             raise
         raise ValueError(" ".join(str(error).split())[:300] or type(error).__name__) from error
 
