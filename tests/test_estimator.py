@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import doctest
+import warnings
 from typing import Any
 
 import jax
@@ -19,13 +20,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from brute_force import BruteForce
-from secateur import estimator, fisher, receptive_field_mask
-from secateur.estimator import BoltzmannMachine
-from secateur.likelihood import LogPartition
+from secateur import fisher, receptive_field_mask
+from secateur.estimator import BoltzmannMachine, boltzmann_machine
+from secateur.likelihood import LogPartition, beside_independent_units, rates_of
 from secateur.model import enumeration
-from secateur.model.trust import NotToBeTrusted, Verdict
-from secateur.training import TrainingSettings
+from secateur.model.trust import NotToBeTrusted, PoorFit, Verdict
+from secateur.pruning import ImportanceSampling
+from secateur.training import TrainingSettings, settings_for
 from statistical import FAULTS, GROUPED, assert_within_errors, judged, with_twins
+
+pytestmark = pytest.mark.filterwarnings("ignore::secateur.model.trust.PoorFit")  # what is fitted here is fitted briefly
 
 N_ROWS, N_VISIBLE = 40, 6
 QUICK: dict[str, Any] = {"n_epochs": 100, "batch_size": 10, "n_chains": 10, "learning_rate": 0.3, "random_state": 5}
@@ -61,15 +65,65 @@ def test_scikit_learn_finds_no_fault(estimator, check):
 
 
 def test_the_example_of_the_docstring_runs():
-    failed, attempted = doctest.testmod(estimator)
+    failed, attempted = doctest.testmod(boltzmann_machine)
     assert failed == 0 < attempted
 
 
-def test_constructor_takes_defaults_of_the_training_settings():
+def test_constructor_leaves_to_the_data_what_settings_for_chooses():
     parameters = BoltzmannMachine().get_params()
     shared = set(parameters) & set(TrainingSettings.model_fields)
-    assert len(shared) == 9
-    assert {name: parameters[name] for name in shared} == TrainingSettings().model_dump(include=shared)
+    left = {name for name in shared if parameters[name] is None} - {"max_norm"}
+    assert left == {"n_epochs", "batch_size", "learning_rate", "n_chains"}
+    kept = shared - left - {"optimizer"}
+    assert {name: parameters[name] for name in kept} == TrainingSettings().model_dump(include=kept)
+
+
+class TestDefaults:
+    @pytest.mark.parametrize("hidden", [12, (8, 5)], ids=["rbm", "dbm"])
+    def test_they_learn_without_a_warning(self, rows, hidden):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", PoorFit)
+            model = BoltzmannMachine(hidden=hidden, random_state=0).fit(np.tile(rows, (2, 1)))
+        found = beside_independent_units(model.machine_, rows, rates_of(rows), model.log_partition_)
+        assert found.better and found.gain > 0.2
+        assert model.settings_ == settings_for(2 * N_ROWS, model.machine_.layer_sizes)
+
+    def test_what_has_learnt_nothing_warns(self, rows, monkeypatch):
+        idle = BoltzmannMachine(hidden=(4,), **(QUICK | {"n_epochs": 1, "learning_rate": 1e-6}))
+        for limit in (enumeration.MAX_UNITS, 0):  # exact, annealed
+            monkeypatch.setattr(enumeration, "MAX_UNITS", limit)
+            with pytest.warns(PoorFit, match="no better than independent units on the rows it was trained on .*gain"):
+                clone(idle).fit(rows)
+
+    def test_features_that_are_the_same_for_all_rows_warn(self, rows):
+        wild = BoltzmannMachine(hidden=(4,), **(QUICK | {"n_epochs": 1, "learning_rate": 1e4}))
+        with pytest.warns(PoorFit, match="of the features are the same for all rows; lower the learning rate"):
+            wild.fit(rows)
+
+    def test_the_rate_fits_the_width_of_the_rows(self):
+        narrow, wide = (settings_for(1000, (n, 10)).learning_rate for n in (64, 4096))
+        assert narrow == (0.02, 0.0005) and wide == (0.0013, 0.000031)
+        assert settings_for(1000, (64, 10), optimizer="sgd").learning_rate == TrainingSettings().learning_rate
+        assert settings_for(1000, (64, 10), n_epochs=3, batch_size=None).n_epochs == 3
+
+    def test_beside_independent_units_is_exact(self, rows, fitted):
+        rates = rates_of(rows)
+        found = beside_independent_units(fitted.machine_, rows, rates, fitted.log_partition_)
+        alone = np.log(np.where(rows == 1, rates, 1 - rates)).sum(axis=1)
+        gains = BruteForce(fitted.machine_).log_probability(rows) - alone
+        assert found.gain == pytest.approx(gains.mean(), abs=1e-4)
+        assert found.standard_error == pytest.approx(gains.std(ddof=1) / np.sqrt(N_ROWS), abs=1e-4)
+        assert found.quantity == "exact log p(v)" and found.better
+        with pytest.raises(ValueError, match="^rates must be 6 numbers between 0 and 1, got shape"):
+            beside_independent_units(fitted.machine_, rows, np.zeros(6), 0.0)
+
+    def test_chains_can_start_at_rows(self, rows, too_large):
+        at_data = ImportanceSampling(start="data", n_chains=4, n_draws=4, n_burn_in=5)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotToBeTrusted)
+            assert too_large.fisher(X=rows, importance=at_data).diagnostics is not None
+            pruned = too_large.prune("variance-fi", 0.5, X=rows, retrain_epochs=1, importance=at_data)
+        assert pruned.machine_.n_synapses < too_large.machine_.n_synapses
 
 
 class TestFit:
@@ -310,7 +364,7 @@ class TestRefusals:
                 r"^n_epochs \(passes through the data.*\) is refused: .* greater than or equal to 1, got 0$",
             ),
             ({"pretrain_epochs": -1}, r"^pretrain_epochs \(passes .*\) is refused: .* or equal to 1, got -1$"),
-            ({"learning_rate": None}, r"^learning_rate \(first and last .*\) is refused: .* valid tuple, got None$"),
+            ({"learning_rate": "a"}, r"^learning_rate \(first and last .*\) is refused: .* valid tuple, got 'a'$"),
             ({"learning_rate": (0.1, 0.1, 0.1)}, r"^learning_rate \(first and last .*\) is refused: .*at most 2 items"),
             ({"method": "bp"}, r"^method \(.*\) is refused: Input should be 'cd'.*, got 'bp'$"),
             (

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from secateur.estimator import BoltzmannMachine
     from secateur.model.machine import Machine, receptive_field_mask
     from secateur.model.pairwise import PairwiseModel
-    from secateur.model.trust import NotToBeTrusted, Verdict
+    from secateur.model.trust import NotToBeTrusted, PoorFit, Verdict
     from secateur.reading.words import load_words, words
     from secateur.storage.machines import load_machine, save_machine
 
@@ -24,6 +24,7 @@ _ATTRIBUTES = {
     "Machine": "secateur.model.machine",
     "NotToBeTrusted": "secateur.model.trust",
     "PairwiseModel": "secateur.model.pairwise",
+    "PoorFit": "secateur.model.trust",
     "Verdict": "secateur.model.trust",
     "load_machine": "secateur.storage.machines",
     "load_words": "secateur.reading.words",
@@ -48,6 +49,7 @@ __all__ = [
     "Machine",
     "NotToBeTrusted",
     "PairwiseModel",
+    "PoorFit",
     "Verdict",
     "data",
     "fisher",

@@ -6,6 +6,7 @@ Thin over the Python functions; heavy imports wait until a command needs them.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,12 +16,13 @@ import typer
 from secateur.commands.options import (
     MACHINE_SUFFIX,
     averages_in_words,
+    beside_independent,
     check_out,
     fractions_from,
     importance_from,
     in_words,
-    independent_log_likelihood,
     numbers_from,
+    parted,
     quietly,
     retraining_from,
     rounds_after,
@@ -33,10 +35,6 @@ if TYPE_CHECKING:
     from secateur.pruning import Round
     from secateur.storage.machines import MachineFile
     from secateur.storage.progress import Progress
-
-LEARNING_RATE = (0.5, 0.01)
-"""Of ``fit``: thousands of rows of digits or of cortical spikes are learnt by it in 30 epochs. From 1 a hundred hidden
-units do not learn the digits, and the estimator's constant 0.05 leaves such small data at independent units."""
 
 MachineArgument = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A saved machine (.safetensors).")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
@@ -76,7 +74,7 @@ def fit(
         str | None, typer.Option(help="Units of each hidden layer, separated by commas. [default: words 20, rows 100]")
     ] = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes through the rows. [default: rows 30, words as many as needed]")
+        int | None, typer.Option(min=1, help="Passes through the rows. [default: chosen from the data]")
     ] = None,
     choose_hidden: Annotated[
         str | None,
@@ -112,11 +110,12 @@ def fit(
         raise ValueError(
             "--choose-hidden, --folds and --hold-out need a file of words ('secateur words') and a folder as --out"
         )
-    hidden, epochs = hidden or "100", epochs or 30
+    hidden = hidden or "100"
     check_out(out, overwrite, MACHINE_SUFFIX)
     from secateur.commands.terminal import watch
     from secateur.data.rows import read_rows
     from secateur.estimator import BoltzmannMachine
+    from secateur.model.trust import PoorFit
     from secateur.storage.machines import save_machine
     from secateur.studies.config import parse_change
 
@@ -128,28 +127,25 @@ def fit(
     changes = dict(parse_change(text) for text in change or [])
     if taken := sorted({*settings, "binarize"} & set(changes)):
         raise ValueError(f"--set must not change {taken[0]!r}; use --hidden, --epochs, --seed or --binarize")
-    changes = {"learning_rate": LEARNING_RATE} | changes
     model = BoltzmannMachine().set_params(**settings | changes)
     values = read_rows(rows, binarize=binarize)
-    pretraining = changes.get("pretrain_epochs", 0)
+    trained_on, held_out = parted(values, seed)
     with watch() as progress:
-        progress.start(epochs + (pretraining * len(settings["hidden"]) if isinstance(pretraining, int) else 0))
-        model.fit(values, callback=_told_once(progress, "training"))
+        told = _told_once(progress, "training", lambda: model._epochs_in_all)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PoorFit)  # the closing line says so, of held-out rows
+            model.fit(trained_on, callback=told)
     lineage = {
         "fitted_to": rows.name,
-        "rows": len(values),
+        "rows": len(trained_on),
         "hidden": settings["hidden"],
-        "epochs": epochs,
+        "epochs": model.settings_.n_epochs,
         "seed": seed,
     }
     save_machine(model.machine_, out, lineage | changes)
     share = f"{values.mean():.2%} of the values are 1"
     typer.echo(f"{len(values):,} rows of {values.shape[1]:,} units from {rows}; {share}")
-    if len(model.history_.pseudo_likelihood):
-        reached, independent = model.history_.pseudo_likelihood[-1], independent_log_likelihood(values)
-        typer.echo(
-            f"log pseudo-likelihood {reached:.4g} nats per row after training, independent units {independent:.4g}"
-        )
+    typer.echo(beside_independent(model, trained_on, held_out))
     typer.echo(f"machine: {out}")
 
 
@@ -357,14 +353,15 @@ def fisher(
     typer.echo(f"table: {out}, {model.n_synapses:,} synapses and {model.n_units:,} units")
 
 
-def _told_once(progress: Progress, what: str) -> Callable[..., None]:
-    """Counts epochs; says what runs after the first one, when nothing can be refused any more."""
+def _told_once(progress: Progress, what: str, total: Callable[[], int]) -> Callable[..., None]:
+    """Counts epochs; says what runs and how many there are after the first one, when nothing can be refused any more."""
 
     def callback(*_: Any) -> None:
         nonlocal what
-        progress.advance()
         if what:
+            progress.start(total())
             progress.describe(what)
+        progress.advance()
         what = ""
 
     return callback

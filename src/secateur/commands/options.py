@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import numpy as np
 
+    from secateur.estimator import BoltzmannMachine
     from secateur.model.machine import Machine
     from secateur.model.trust import Verdict
     from secateur.pruning import ImportanceSampling
@@ -122,12 +123,28 @@ def rounds_after(number: int, folder: Path, overwrite: bool) -> list[Path]:
     return later
 
 
-def independent_log_likelihood(rows: np.ndarray) -> float:
-    """Log-likelihood in nats per row for independent units, which is their pseudo-likelihood too."""
+def parted(rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows to train on, and a tenth, at most 1,000, held out at random; fewer than 20 rows are not parted."""
     import numpy as np
 
-    rates = (rows.sum(axis=0, dtype=float) + 0.5) / (len(rows) + 1)
-    return float((rows @ np.log(rates) + (1 - rows) @ np.log(1 - rates)).mean())
+    n_held_out = min(1000, len(rows) // 10) if len(rows) >= 20 else 0
+    order = np.random.default_rng(seed).permutation(len(rows))
+    return rows[np.sort(order[n_held_out:])], rows[np.sort(order[:n_held_out])]
+
+
+def beside_independent(model: BoltzmannMachine, trained_on: np.ndarray, held_out: np.ndarray) -> str:
+    """The likelihood of a fitted machine beside that of independent units, in words, with the remedy where it is poor.
+
+    On held-out rows, and where there are none on those that it was trained on.
+    """
+    from secateur.likelihood import beside_independent_units, rates_of
+
+    rows, which = (held_out, "held-out rows") if len(held_out) else (trained_on, "rows it was trained on")
+    log_z = quietly(lambda: model.log_partition_)
+    found = quietly(beside_independent_units, model.machine_, rows, rates_of(trained_on), log_z)
+    remedy = "take more --epochs or another learning rate (--set learning_rate=...), unless the columns are independent"
+    poor = "" if found.better or not found.verdict.trusted else f"\nno better than independent units: {remedy}"
+    return f"{found.n_rows:,} {which}: {found}{poor}"
 
 
 def averages_in_words(source: Any) -> str:

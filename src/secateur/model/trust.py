@@ -10,6 +10,10 @@ class NotToBeTrusted(UserWarning):
     """An estimate came out that its own diagnostics reject; the message says why and what helps."""
 
 
+class PoorFit(UserWarning):
+    """A machine was trained and has learnt nothing worth having; the message says why and what helps."""
+
+
 class Verdict(NamedTuple):
     """Whether an estimate can be trusted, and if not, why.
 

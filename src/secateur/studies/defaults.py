@@ -16,12 +16,9 @@ from secateur.storage.limits import MAX_VALUES
 from secateur.studies.config import resolved
 from secateur.studies.own_rows import given_from, named_given
 from secateur.studies.settings import DataSettings, EvaluationSettings, ModelSettings, StudyConfig
+from secateur.training.defaults import chosen_for, rates_for
 
 CRITERIA = ("variance-fi", "heuristic-fi", "weight-magnitude", "random", "anti-fi")
-_UPDATES = 6000
-"""Updates of the first training, where they do not take too long."""
-_WORK = 2e11
-"""Multiplications of the first training of one trial: a quarter of a minute on two cores."""
 _ANNEALING_WORK = 1.5e12
 """Multiplications of all annealing of a study."""
 _IMPORTANCE_WORK = 3e12
@@ -31,7 +28,7 @@ _SAMPLE_WORK = 2e12
 _STAGES = 150
 """Machines that five rules, five rounds and three trials make, right after pruning and after retraining."""
 _MOST_ROWS = 60_000
-_CHAINS, _ANNEALED, _IMPORTANT, _DRAWS = 50, 64, 150, 50
+_ANNEALED, _IMPORTANT, _DRAWS = 64, 150, 50
 
 
 class Chosen(NamedTuple):
@@ -127,33 +124,24 @@ def _settings(
     """Machine, training and pruning; the reasons name what depends on the data."""
     hidden = _hidden(n_units, are_rows, changes, reasons)
     synapses = n_units * hidden[0] + sum(lower * upper for lower, upper in pairwise(hidden))
-    batch = 10 if n_train < 2000 else 20 if n_train < 20_000 else 100
-    n_updates = min(_UPDATES, _WORK / (synapses * (4 * _CHAINS + 6 * batch)))
-    n_epochs = min(100, max(3, round(n_updates * batch / max(n_train, 1))))
+    training = chosen_for(n_train, (n_units, *hidden))
+    n_epochs, batch, (first, last) = (training[name] for name in ("n_epochs", "batch_size", "learning_rate"))
     if not {"training.n_epochs", "training.batch_size"} & changes.keys():
         reasons.append(
             f"training.n_epochs = {n_epochs}, batch_size = {batch}: about {n_epochs * n_train // batch:,} updates with "
-            f"{n_train:,} training rows; Adam, learning rates 0.02 to 0.0005"
+            f"{n_train:,} training rows; Adam, learning rates {first:g} to {last:g}"
         )
-    training = {
-        "method": "pcd",
-        "n_epochs": n_epochs,
-        "batch_size": batch,
-        # Adam, because units differ by orders of magnitude in how often they are active.
-        "optimizer": "adam",
-        "learning_rate": [0.02, 0.0005],
-        "n_chains": _CHAINS,
-        "max_norm": 6.0,
-    }
+    training = {name: list(v) if isinstance(v, tuple) else v for name, v in training.items()} | {"max_norm": 6.0}
     content: dict[str, Any] = {
         "criteria": list(CRITERIA),
         "model": {"hidden": hidden, "weight_scale": 0.1, "hidden_bias": 0.0 if n_units <= MAX_UNITS else -2.0},
         "training": training,
-        "retraining": training | {"n_epochs": max(1, n_epochs // 5), "learning_rate": [0.005, 0.0005]},
+        "retraining": training
+        | {"n_epochs": max(1, n_epochs // 5), "learning_rate": list(rates_for(n_units, 0.005, 0.0005))},
         "pruning": {"fraction": 0.3},
     }
     if len(hidden) > 1:
-        content["pretraining"] = training | {"method": "cd", "learning_rate": [0.01, 0.001]}
+        content["pretraining"] = training | {"method": "cd", "learning_rate": list(rates_for(n_units, 0.01, 0.001))}
         content["pruning"] = {"fraction": 0.3, "zeros": "all"}
     return content | _sampling(n_units, hidden, synapses, changes, reasons)
 

@@ -1,6 +1,7 @@
 """Trainers (contrastive divergence, persistent chains of any sampler, the exact gradient) and loops over them."""
 
 from secateur.training.checkpoint import TrainingCheckpoint
+from secateur.training.defaults import settings_for
 from secateur.training.exact import ExactInfo, ExactTrainer
 from secateur.training.history import Callback, History
 from secateur.training.loop import TrainingDiverged, continue_training, shuffled_batches, train
@@ -24,6 +25,7 @@ __all__ = [
     "fit_independent",
     "fit_pairwise",
     "pretrain",
+    "settings_for",
     "shuffled_batches",
     "train",
 ]

@@ -18,6 +18,7 @@ from secateur.model.machine import Machine
 from secateur.model.randomness import child_key
 from secateur.model.trials import keys_for, n_trials, over_trials
 from secateur.training.checkpoint import Reached, TrainingPart
+from secateur.training.defaults import settings_for
 from secateur.training.exact import ExactTrainer, run_iterations
 from secateur.training.history import Callback, History, measure, share_of_rows
 from secateur.training.settings import TrainingSettings
@@ -31,7 +32,7 @@ class TrainingDiverged(ArithmeticError):
 def train(
     machine: Machine,
     visible: AnyArray,
-    settings: TrainingSettings,
+    settings: TrainingSettings | None,
     key: AnyArray,
     *,
     validation: AnyArray | None = None,
@@ -52,7 +53,7 @@ def train(
     visible
         Rows of 0/1 states (or probabilities), ``(rows, n_0)``; with a leading trial axis for stacked machines.
     settings
-        Method, optimiser, schedule and regularisation.
+        Method, optimiser, schedule and regularisation; ``None``: :func:`secateur.training.settings_for` these rows.
     key
         Random key, or one key per trial.
     validation
@@ -87,6 +88,7 @@ def train(
     check_machine(machine)
     key = checked.key(key, n_trials(machine))
     visible, validation = _checked_rows(machine, visible, validation)
+    settings = settings or settings_for(visible.shape[-2], machine.layer_sizes)
     state, history = trained(
         machine,
         visible,

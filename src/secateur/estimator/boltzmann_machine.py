@@ -1,4 +1,4 @@
-"""The scikit-learn estimator: a facade that validates, packs, calls the functions of the package, and unpacks."""
+"""The estimator itself."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from typing import Any, Literal, no_type_check
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
-from pydantic import ValidationError
+from jaxtyping import Array, Float
 from scipy.special import logit
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import Tags, check_random_state
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from secateur import likelihood, pruning, training
+from secateur.estimator.checks import check_fit
+from secateur.estimator.inputs import can_be_enumerated, key_from, positive_integers, settings_from, top_layer
 from secateur.fisher.diagonal import FisherInformation, heuristic, variance
-from secateur.model import checked, enumeration, mean_field
+from secateur.likelihood.comparison import rates_of
+from secateur.model import checked
 from secateur.model.machine import Machine, receptive_field_masks
 from secateur.model.randomness import child_key
 from secateur.pruning import Criterion, ImportanceSampling
@@ -51,11 +53,14 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     hidden
         Units of each hidden layer, from the visible layer up; a single number for one layer.
     method, n_epochs, batch_size, learning_rate, momentum, l2, max_norm, n_sweeps, n_chains
-        How to train, see :class:`secateur.training.TrainingSettings`. ``method="cd"`` takes one hidden layer only;
-        ``learning_rate`` is a number, or the first and the last value of a geometric schedule.
+        How to train, see :class:`secateur.training.TrainingSettings`. ``None``: chosen from the numbers of rows and
+        units (:func:`secateur.training.settings_for`). ``method="cd"`` takes one hidden layer only; ``learning_rate``
+        is a number, or the first and the last value of a geometric schedule.
+    optimizer
+        ``"adam"``, or ``"sgd"`` with a learning rate that fits the data.
     pretrain_epochs
         Passes through the data for each weight matrix in greedy pretraining (:func:`secateur.training.pretrain`), which
-        deep machines want before joint training; 0: none.
+        deep machines want before joint training; 0: none. ``None``: half of ``n_epochs`` for deep machines.
     receptive_field
         Side length in pixels, an odd number, of the square that each unit of the first hidden layer sees; the layer
         then has one unit per pixel (:func:`secateur.receptive_field_mask`). ``None``: every unit sees all.
@@ -73,6 +78,8 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         The fitted :class:`secateur.Machine`; ready for every function of the package.
     history_
         Measures after every epoch of the last training (:class:`secateur.training.History`).
+    settings_
+        Settings of that training (:class:`secateur.training.TrainingSettings`), with what was chosen from the data.
     log_partition_
         ``log Z`` with its standard error (:class:`secateur.likelihood.LogPartition`), computed when first asked for.
     score_quantity_
@@ -105,15 +112,16 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         hidden: Sequence[int] | int = (100,),
         *,
         method: Literal["pcd", "cd", "exact"] = _DEFAULTS.method,
-        n_epochs: int = _DEFAULTS.n_epochs,
-        batch_size: int = _DEFAULTS.batch_size,
-        learning_rate: float | tuple[float, float] = _DEFAULTS.learning_rate,
+        n_epochs: int | None = None,
+        batch_size: int | None = None,
+        learning_rate: float | tuple[float, float] | None = None,
+        optimizer: Literal["adam", "sgd"] = "adam",
         momentum: float = _DEFAULTS.momentum,
         l2: float = _DEFAULTS.l2,
         max_norm: float | None = _DEFAULTS.max_norm,
         n_sweeps: int = _DEFAULTS.n_sweeps,
-        n_chains: int = _DEFAULTS.n_chains,
-        pretrain_epochs: int = 0,
+        n_chains: int | None = None,
+        pretrain_epochs: int | None = None,
         receptive_field: int | None = None,
         image_shape: tuple[int, int] | None = None,
         binarize: float | None = None,
@@ -124,6 +132,7 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.n_epochs = n_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.optimizer = optimizer
         self.momentum = momentum
         self.l2 = l2
         self.max_norm = max_norm
@@ -152,20 +161,29 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             If a parameter or the data do not fit; the message names which, and the remedy.
         secateur.training.TrainingDiverged
             If a parameter became NaN or infinite.
+
+        Warns
+        -----
+        PoorFit
+            If the machine is no better than independent units on these rows, or most features are the same for all.
         """
-        settings = self._settings("n_epochs", self.n_epochs)
         rows = self._rows(X, reset=True)
-        self._key = _key_from(self.random_state)
-        # Half an observation more of each state keeps the log odds of pixels that never change finite.
-        self._visible_rates = (np.asarray(rows).sum(axis=0) + np.float32(0.5)) / np.float32(len(rows) + 1)
+        settings = self._settings("n_epochs", self.n_epochs, len(rows))
+        self.settings_, self._key = settings, key_from(self.random_state)
+        self._visible_rates = rates_of(rows)
         machine = self._initial_machine()
-        if self.pretrain_epochs != 0:
-            pretraining = self._settings("pretrain_epochs", self.pretrain_epochs)
+        default_epochs = settings.n_epochs // 2 + 1 if machine.n_layers > 2 else 0
+        pretrain_epochs: Any = default_epochs if self.pretrain_epochs is None else self.pretrain_epochs
+        self._epochs_in_all = settings.n_epochs
+        if pretrain_epochs != 0:
+            pretraining = self._settings("pretrain_epochs", pretrain_epochs, len(rows))
+            self._epochs_in_all += pretraining.n_epochs * (machine.n_layers - 1)
             key = child_key(self._key, "pretraining")
             machine, _ = training.pretrain(machine, rows, pretraining, key, callback=callback)
         key = child_key(self._key, "training")
         self.machine_, self.history_ = training.train(machine, rows, settings, key, callback=callback)
         self._log_partition: likelihood.LogPartition | None = None
+        check_fit(self.machine_, rows, self._visible_rates, child_key(self._key, "check"))
         return self
 
     def transform(self, X: Any) -> Float[np.ndarray, "rows top"]:
@@ -174,7 +192,7 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Exact for one hidden layer. ``X`` as in :meth:`fit`.
         """
         check_is_fitted(self)
-        return np.asarray(_top_layer(self.machine_, self._rows(X)))
+        return np.asarray(top_layer(self.machine_, self._rows(X)))
 
     def sample(
         self,
@@ -203,9 +221,9 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             If the chains have not mixed.
         """
         check_is_fitted(self)
-        (n_rows,) = _positive_integers("n_samples", n_samples, 1)
-        (n_steps,) = _positive_integers("n_sweeps", n_sweeps, 1)
-        key = child_key(self._key, "sample") if random_state is None else _key_from(random_state)
+        (n_rows,) = positive_integers("n_samples", n_samples, 1)
+        (n_steps,) = positive_integers("n_sweeps", n_sweeps, 1)
+        key = child_key(self._key, "sample") if random_state is None else key_from(random_state)
         # The second half of every chain is watched; the last draw of each is returned.
         apart = max(1, n_steps // (2 * _WATCHED_DRAWS))
         n_burn_in = max(0, n_steps - _WATCHED_DRAWS * apart)
@@ -226,7 +244,7 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """
         check_is_fitted(self)
         rows = self._rows(X)
-        bound = self.machine_.n_layers > 2 and not _can_be_enumerated(self.machine_)
+        bound = self.machine_.n_layers > 2 and not can_be_enumerated(self.machine_)
         log_probability = likelihood.log_probability_bound if bound else likelihood.log_probability
         return log_probability(self.machine_, rows, self.log_partition_)
 
@@ -238,7 +256,7 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     def score_quantity_(self) -> str:
         """What :meth:`score_samples` returns for this machine, in words."""
         check_is_fitted(self)
-        if _can_be_enumerated(self.machine_):
+        if can_be_enumerated(self.machine_):
             return "exact log p(v) in nats"
         bound = "" if self.machine_.n_layers == 2 else "variational lower bound on "
         return f"{bound}log p(v) in nats, with an estimated log Z"
@@ -252,13 +270,17 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             self._log_partition = likelihood.log_partition(self.machine_, key=key, base_rates=rates)
         return self._log_partition
 
-    def fisher(self, kind: str = "variance", *, importance: ImportanceSampling | None = None) -> FisherInformation:
+    def fisher(
+        self, kind: str = "variance", *, X: Any | None = None, importance: ImportanceSampling | None = None
+    ) -> FisherInformation:
         """Fisher information of every synapse and bias: exact where scores are, else sampled, with standard errors.
 
         Parameters
         ----------
         kind
             ``"variance"`` (:func:`secateur.fisher.variance`) or ``"heuristic"`` (:func:`secateur.fisher.heuristic`).
+        X
+            Rows as in :meth:`fit`, at which some chains start, or all with ``importance.start="data"``.
         importance
             How many states to draw where averages are sampled; ``None``: the defaults.
 
@@ -271,8 +293,9 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         measures = {"variance": variance, "heuristic": heuristic}
         if kind not in measures:
             raise ValueError(f"kind must be 'variance' or 'heuristic', got {kind!r}")
-        key = child_key(self._key, "importance")
-        return measures[kind](self.machine_, pruning.model_moments(self.machine_, self._how(importance), key)[0])
+        key, rows = child_key(self._key, "importance"), None if X is None else self._rows(X)
+        (found,) = pruning.model_moments(self.machine_, self._how(importance), key, rows)
+        return measures[kind](self.machine_, found)
 
     def prune(
         self,
@@ -293,7 +316,7 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         criterion, fraction, zeros
             What to remove, as in :func:`secateur.pruning.prune`.
         X
-            Rows as in :meth:`fit`, on which to retrain what is left.
+            Rows as in :meth:`fit`, on which to retrain what is left, and at which some chains start.
         retrain_epochs
             Passes through ``X``, all other settings as in :meth:`fit`; 0: no retraining.
         importance
@@ -309,13 +332,13 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             found = f"retrain_epochs={retrain_epochs!r} {'without' if X is None else 'with'} X"
             raise ValueError(f"retraining needs X and retrain_epochs, got {found}; give both, or neither to only prune")
         rows = None if X is None else self._rows(X)
-        settings = self._settings("retrain_epochs", retrain_epochs or self.n_epochs)
+        settings = None if rows is None else self._settings("retrain_epochs", retrain_epochs, len(rows))
         rule, key = pruning.rule_of(criterion), child_key(self._key, "pruning")
-        (source,) = pruning.sources_for(self.machine_, rule, self._how(importance), self._key)
+        (source,) = pruning.sources_for(self.machine_, rule, self._how(importance), self._key, rows)
         machine = pruning.prune(self.machine_, rule, fraction, key=key, source=source, zeros=zeros)
         pruned = copy.copy(self)
         pruned._key, pruned._log_partition = child_key(self._key, "pruned"), None
-        if rows is not None and machine.n_synapses < self.machine_.n_synapses:
+        if rows is not None and settings is not None and machine.n_synapses < self.machine_.n_synapses:
             machine, pruned.history_ = training.train(machine, rows, settings, child_key(pruned._key, "training"))
         pruned.machine_ = machine
         return pruned
@@ -339,23 +362,15 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         remedy = "set binarize to the threshold above which values become 1"
         return jax.device_put(checked.host_rows(values, what="X", remedy=remedy))
 
-    def _settings(self, epochs_argument: str, n_epochs: Any) -> training.TrainingSettings:
-        """Training settings from the parameters of the same names; the user calls ``n_epochs`` ``epochs_argument``."""
-        fields = training.TrainingSettings.model_fields
-        chosen = {name: value for name, value in self.get_params(deep=False).items() if name in fields}
-        try:
-            return training.TrainingSettings(**(chosen | {"n_epochs": n_epochs}))
-        except ValidationError as error:
-            problem = error.errors()[0]
-            name = str(problem["loc"][0])
-            argument = epochs_argument if name == "n_epochs" else name
-            raise ValueError(
-                f"{argument} ({fields[name].description}) is refused: {problem['msg']}, got {problem['input']!r}"
-            ) from None
+    def _settings(self, epochs_argument: str, n_epochs: Any, n_rows: int) -> training.TrainingSettings:
+        return settings_from(self.get_params(deep=False), epochs_argument, n_epochs, (n_rows, self._layer_sizes()))
+
+    def _layer_sizes(self) -> tuple[int, ...]:
+        return (self.n_features_in_, *positive_integers("hidden", self.hidden))
 
     def _initial_machine(self) -> Machine:
         """An untrained machine with small random weights whose visible units have the rates of the data."""
-        layer_sizes = (self.n_features_in_, *_positive_integers("hidden", self.hidden))
+        layer_sizes = self._layer_sizes()
         bias, masks = logit(self._visible_rates), self._masks(layer_sizes)
         return Machine.random(layer_sizes, child_key(self._key, "machine"), visible_bias=bias, masks=masks)
 
@@ -363,37 +378,16 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """Masks with local receptive fields in the first weight matrix, if asked for."""
         n_visible = layer_sizes[0]
         if self.image_shape is not None:
-            height, width = _positive_integers("image_shape", self.image_shape, 2)
+            height, width = positive_integers("image_shape", self.image_shape, 2)
             if height * width != n_visible:
                 raise ValueError(f"image_shape must multiply to the {n_visible} columns of X, got {height} x {width}")
         if self.receptive_field is None:
             return None
-        (size,) = _positive_integers("receptive_field", self.receptive_field, 1)
+        (size,) = positive_integers("receptive_field", self.receptive_field, 1)
         if self.image_shape is None:
             raise ValueError(f"receptive_field={size} needs image_shape, the height and width of the images in pixels")
         return receptive_field_masks(layer_sizes, (height, width), size)
 
     def _how(self, importance: ImportanceSampling | None) -> ImportanceSampling | Literal["exact"]:
         """How averages over the model are taken: by enumeration if possible, else from fresh chains."""
-        return "exact" if _can_be_enumerated(self.machine_) else importance or ImportanceSampling()
-
-
-def _key_from(random_state: int | np.random.RandomState | None) -> PRNGKeyArray:
-    return jax.random.key(int(check_random_state(random_state).randint(np.iinfo(np.int32).max)))
-
-
-def _positive_integers(name: str, value: Any, count: int | None = None) -> tuple[int, ...]:
-    numbers = np.atleast_1d(value)
-    if numbers.dtype.kind not in "iu" or numbers.shape != (count or max(numbers.size, 1),) or numbers.min() < 1:
-        raise ValueError(f"{name} must be {count or 'one or more'} positive integer(s), got {value!r}")
-    return tuple(numbers.tolist())
-
-
-def _can_be_enumerated(machine: Machine) -> bool:
-    return enumeration.can_be_enumerated(machine.layer_sizes)
-
-
-@jax.jit
-def _top_layer(machine: Machine, visible: Float[Array, "rows visible"]) -> Float[Array, "rows top"]:
-    """Top-layer probabilities; each row stops its own updates, so that its result does not depend on other rows."""
-    return jax.vmap(lambda row: mean_field.infer(machine, row[None, :])[-1][0])(visible)
+        return "exact" if can_be_enumerated(self.machine_) else importance or ImportanceSampling()
