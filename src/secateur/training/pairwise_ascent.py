@@ -2,7 +2,8 @@
 
 Persistent Gibbs chains (Younes 1989; Tieleman 2008) give the gradient, the data's own curvature the steps (as Ferrari
 2016, Phys. Rev. E 94:023301, but without inverting a matrix of all parameters), and the second half of the steps is
-averaged (Polyak & Juditsky 1992).
+averaged (Polyak & Juditsky 1992). In the first half one chain a step starts anew from a burst of all units: a second
+state that the data never visit would hold such chains, and so is unlearnt.
 """
 
 from __future__ import annotations
@@ -160,7 +161,9 @@ def _stochastic_ascent(
 
     def body(carry: Any, step: tuple[Array, ...]) -> tuple[Any, None]:
         (slopes, couplings), totals, (chains,) = carry
-        rate, share, key = step
+        rate, share, key, number = step
+        restarted = (share == 0) & (jnp.arange(chains.shape[0]) == number % chains.shape[0])
+        chains = jnp.where(restarted[:, None], jnp.ones_like(chains), chains)
         (chains,) = swept(as_model(slopes, couplings), (chains,), key, 1)
         found = Statistics((chains.mean(axis=0),), (chains.T @ chains / chains.shape[0],))
         d_slopes, d_couplings = scale.differences(found, target)
@@ -173,7 +176,7 @@ def _stochastic_ascent(
     start = (scale.deviations * (model.biases + model.couplings @ scale.rates), (couplings + couplings.T) / 2)
     n_steps = rates.shape[0]
     shares = (jnp.arange(n_steps) >= n_steps // 2).astype(jnp.float32) / (n_steps - n_steps // 2)
-    nothing = tuple(map(jnp.zeros_like, start))
-    (_, averaged, _), _ = jax.lax.scan(body, (start, nothing, (chains,)), (rates, shares, keys))
+    nothing, steps = tuple(map(jnp.zeros_like, start)), (rates, shares, keys, jnp.arange(n_steps))
+    (_, averaged, _), _ = jax.lax.scan(body, (start, nothing, (chains,)), steps)
     result = as_model(*averaged)
     return result.biases, result.couplings
