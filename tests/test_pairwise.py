@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from contextlib import nullcontext
 from functools import cache
 
@@ -21,6 +22,7 @@ from secateur.likelihood import log_partition, log_probability
 from secateur.model import exact as exact_answers
 from secateur.model.pairwise import PairwiseModel
 from secateur.model.randomness import uniforms
+from secateur.sampling.sweep import Bridge, sweep
 from secateur.training import fit_independent, fit_pairwise, pairwise_ascent
 from secateur.training import pairwise as fitting
 from statistical import GROUPED, assert_within_errors, judged
@@ -95,6 +97,22 @@ def test_a_sweep_draws_every_unit_once_given_all_others(model):
         total = float(model.biases[unit]) + states @ np.asarray(model.couplings[:, unit])
         states[:, unit] = numbers[unit] < 1 / (1 + np.exp(-total))
     np.testing.assert_array_equal(sampling.gibbs(model, start, jax.random.key(2), 1)[0], states)
+
+
+@pytest.mark.parametrize("bridged", [False, True])
+@pytest.mark.parametrize("held", [False, True])
+def test_a_sweep_block_by_block_is_that_unit_by_unit(bridged, held, monkeypatch):
+    """Two blocks of 16 units and five more, as where all states do not fit into a processor's cache."""
+    model, rng = small_model(37), np.random.default_rng(0)
+    start = jnp.asarray(rng.random((50, 37)) < 0.4, jnp.float32)
+    clamp = (jnp.asarray(rng.random((50, 37)) < 0.2),) if held else None
+    base = (jnp.asarray(rng.normal(0, 1, 37), jnp.float32),)
+    bridge = Bridge(jnp.linspace(0, 1, 50, dtype=jnp.float32), base) if bridged else None
+    (unit_by_unit,), _ = sweep(model, (start,), KEY, clamp, bridge)
+    monkeypatch.setattr(importlib.import_module("secateur.sampling.sweep"), "_CACHED", 0)
+    (block_by_block,), _ = sweep(model, (start,), KEY, clamp, bridge)
+    np.testing.assert_array_equal(unit_by_unit, block_by_block)
+    assert not np.array_equal(unit_by_unit, start)
 
 
 def test_sampling_reports_how_well_the_chains_mixed(model):
@@ -247,19 +265,16 @@ def test_stochastic_ascent_meets_the_moments_of_the_data(words, fault, monkeypat
         np.testing.assert_array_equal(fitted.couplings, np.asarray(fitted.couplings).T)
 
 
-@pytest.mark.parametrize("newton", [True, False], ids=["Newton steps", "short steps"])
-def test_strong_correlations_do_not_make_the_ascent_diverge(newton, monkeypatch):
-    """Bursts of all units, for which the curvature is far from the identity; up to 99 units it is inverted."""
+def test_strong_correlations_do_not_make_the_ascent_diverge():
+    """Bursts of all units, for which the curvature is far from the identity."""
     rng = np.random.default_rng(0)
     bursts = np.where(rng.random((4000, 1)) < 0.05, 0.8, 0.03)
     words = (rng.random((4000, 6)) < bursts).astype(np.uint8)
-    if not newton:
-        monkeypatch.setattr(pairwise_ascent, "MOST_NEWTON", 0)
     fitted, summary = fit_pairwise(words, KEY, method="sampled", l2=0.0)
     assert summary.misfit < fitting.TRUSTED_MISFIT and summary.verdict.trusted
     maximum, _ = fit_pairwise(words, KEY)
     likelihoods = [log_probability(m, words, log_partition(m)).mean() for m in (fitted, maximum)]
-    assert likelihoods[1] - likelihoods[0] < (0.002 if newton else 0.01)
+    assert likelihoods[1] - likelihoods[0] < 0.002
 
 
 def test_a_start_with_a_second_state_is_drawn_to_the_independent_model():
@@ -295,18 +310,52 @@ def test_a_fit_with_two_states_between_which_no_chain_moves_is_not_trusted():
     assert fitting._checking_moments(small_model(), KEY).verdict.trusted
 
 
-def test_newton_steps_are_the_inverse_covariance_of_standardised_statistics(words, monkeypatch):
+def _random_correlations(n_units: int) -> np.ndarray:
+    rows = np.random.default_rng(2).normal(0, 1, (40, n_units))
+    return np.asarray(np.corrcoef(rows.T))
+
+
+def test_newton_steps_undo_the_curvature_of_gaussian_variables():
+    """Isserlis: the covariance of z_i z_j and z_k z_l is R_ik R_jl + R_il R_jk, summed here over all pairs."""
+    correlations = _random_correlations(5)
+    rng = np.random.default_rng(0)
+    slopes, couplings = rng.normal(0, 1, 5), rng.normal(0, 1, (5, 5))
+    couplings = couplings + couplings.T
+    image = np.einsum("ik,jl,kl->ij", correlations, correlations, couplings)
+    curvature = pairwise_ascent.Curvature(np.linalg.inv(correlations), np.ones((5, 5)), 1.0)
+    found = curvature.newton_step(correlations @ slopes, image)
+    np.testing.assert_allclose(found[0], slopes, rtol=1e-4)
+    np.testing.assert_allclose(found[1], couplings, rtol=1e-4)
+
+
+def test_curvature_of_data_and_what_it_leaves_of_the_largest():
+    rng = np.random.default_rng(0)
+    bursts = np.where(rng.random((9000, 1)) < 0.01, 0.95, np.geomspace(0.02, 0.1, 40))
+    words = (rng.random((9000, 40)) < bursts).astype(np.uint8)
     rates = _completed(words).diagonal()
     scale = fitting.Scale(rates, np.sqrt(rates * (1 - rates)))
-    z = (words - scale.rates) / scale.deviations
-    first, second = np.triu_indices(6, 1)
-    curvature = np.cov(np.hstack([z[:, first] * z[:, second], z]).T, bias=True)
-    penalty = np.append(0.01 / (scale.deviations[first] * scale.deviations[second]) ** 2, np.zeros(6))
-    newton = np.asarray(pairwise_ascent._newton_steps(words, scale, 0.01, KEY, np.ones(15, bool)))
-    np.testing.assert_allclose(newton @ (curvature + np.diag(penalty + pairwise_ascent._RIDGE)), np.eye(21), atol=1e-4)
-    monkeypatch.setattr(pairwise_ascent, "MOST_NEWTON", 0)
-    short = np.asarray(pairwise_ascent._newton_steps(words, scale, 0.01, KEY, np.ones(15, bool)))
-    np.testing.assert_allclose(1 / short - penalty, np.linalg.eigvalsh(curvature)[-1], rtol=0.02)
+    curvature = pairwise_ascent.data_curvature(words, scale, 0.01, KEY)
+    z = (words - rates) / scale.deviations
+    variances = np.maximum([[(z[:, i] * z[:, j]).var() for j in range(40)] for i in range(40)], 1)
+    expected = variances + 0.01 / np.outer(scale.deviations, scale.deviations) ** 2
+    off = ~np.eye(40, dtype=bool)
+    np.testing.assert_allclose(curvature.deviations[off] ** 2, expected[off], rtol=1e-3)
+    np.testing.assert_allclose(np.linalg.inv(curvature.inverse), z.T @ z / len(z) + 0.3 * np.eye(40), atol=1e-5)
+    first, second = np.triu_indices(40, 1)
+    statistics = np.hstack([z[:, first] * z[:, second], z])
+    dense = np.cov(statistics.T, bias=True)
+
+    def stepped(column):
+        couplings = np.zeros((40, 40))
+        couplings[first, second] = column[:780]
+        step_slopes, step_couplings = curvature.newton_step(column[780:], couplings + couplings.T)
+        return np.concatenate([step_couplings[first, second], step_slopes])
+
+    left = np.stack([stepped(column) for column in dense.T], axis=1)
+    largest = np.abs(np.linalg.eigvals(left)).max()
+    along = np.linalg.eigh(z.T @ z)[1][:, -1]
+    assert pairwise_ascent._largest(curvature, z.astype(np.float32), along) == pytest.approx(largest, rel=0.05)
+    assert curvature.excess == pytest.approx(largest / pairwise_ascent._LARGEST, rel=0.05) and curvature.excess > 1
 
 
 def test_pseudo_likelihood_starts_near_maximum_likelihood(words):

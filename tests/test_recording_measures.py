@@ -123,3 +123,36 @@ def test_drawn_words_have_the_rates_of_the_model():
     assert len(words) >= 3000 and set(np.unique(words)) == {0, 1}
     rates = 1 / (1 + np.exp(-np.array([-1.0, 0.5, 0.0])))
     assert_within_errors(words.mean(axis=0), np.sqrt(rates * (1 - rates) / len(words)), rates)
+
+
+@pytest.mark.parametrize("fault", ["right", "wrong temperature"])
+@pytest.mark.parametrize("kind", ["pairwise", "two modes"])
+def test_drawn_words_of_few_units_have_the_frequencies_of_enumeration(kind, fault):
+    model = small_model(5) if kind == "pairwise" else equal_modes_machine(tilt=0.4)
+    exact = PairwiseBruteForce(model) if isinstance(model, PairwiseModel) else BruteForce(model)
+    n_units = model.layer_sizes[0]
+    everything = np.array(list(itertools.product((0, 1), repeat=n_units)))
+    expected = _word_probabilities(exact, everything)
+    drawn_from = model if fault == "right" else _colder(model)
+    n_words = 40_000
+    drawn = measures.draw_words(drawn_from, jax.random.key(3), n_words).astype(int)
+    assert drawn.shape == (n_words, n_units)
+    places = drawn @ (2 ** np.arange(n_units)[::-1])
+    frequencies = np.bincount(places, minlength=2**n_units) / n_words
+    common = expected > 20 / n_words
+    errors = np.sqrt(expected * (1 - expected) / n_words)
+    with judged(fault):
+        assert_within_errors(frequencies[common], errors[common], expected[common])
+
+
+def _colder(model: PairwiseModel | Machine) -> PairwiseModel | Machine:
+    if isinstance(model, PairwiseModel):
+        return PairwiseModel(1.1 * model.biases, 1.1 * model.couplings)
+    return Machine([1.1 * w for w in model.weights], [1.1 * b for b in model.biases])
+
+
+def _word_probabilities(exact: BruteForce | PairwiseBruteForce, everything: np.ndarray) -> np.ndarray:
+    if isinstance(exact, BruteForce):
+        return np.exp(exact.log_probability(everything))
+    weight = np.array([exact.probabilities[(exact.states == word).all(axis=1)].item() for word in everything])
+    return weight / weight.sum()

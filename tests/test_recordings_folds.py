@@ -38,6 +38,15 @@ def test_another_key_gives_other_folds():
     assert (first != second).any()
 
 
+@pytest.mark.parametrize("n_epochs", [1, 2, 30])
+def test_drift_is_told_however_blocks_are_made(n_epochs):
+    rng = np.random.default_rng(0)
+    drifting = (rng.random((6000, 4)) < np.linspace(0.02, 0.4, 6000)[:, None]).astype(np.uint8)
+    epochs = np.arange(6000) * n_epochs // 6000
+    assert "for activity drifts" in blocks(drifting, epochs).sentence
+    assert "drifts" not in blocks(_noise(6000), epochs).sentence
+
+
 @pytest.mark.parametrize("n_epochs", [1, 2, 5, 12])
 def test_few_long_epochs_are_cut_and_no_block_crosses_one(n_epochs):
     epochs = np.arange(4000) * n_epochs // 4000

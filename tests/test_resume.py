@@ -122,7 +122,9 @@ def test_other_data_are_refused(broken, monkeypatch):
 def test_other_settings_are_refused(broken):
     settings = (broken / "study.toml").read_text()
     (broken / "study.toml").write_text(settings.replace("n_examples = 3", "n_examples = 4"))
-    with pytest.raises(ValueError, match=r"does not fit the study's settings \(example_sample differs\)"):
+    with pytest.raises(
+        ValueError, match=r"setting 'evaluation.n_examples' of study.toml is 4, but .* was made with 3; set it back"
+    ):
         sc.studies.resume(broken)
 
 

@@ -164,7 +164,7 @@ def _machines() -> Machine:
     return jax.tree.map(lambda *leaves: np.stack(leaves), _machine(0), _machine(1))
 
 
-def _empty_results(criteria: tuple[str, ...]) -> xr.Dataset:
+def _empty_results(criteria: tuple[str, ...], settings: str = "{}") -> xr.Dataset:
     coords = {
         "trial": np.arange(2),
         "criterion": list(criteria),
@@ -175,14 +175,14 @@ def _empty_results(criteria: tuple[str, ...]) -> xr.Dataset:
         "pixel": np.arange(6),
         "unit": np.arange(4),
     }
-    return empty_results(COMMON, coords, {"image_shape": (2, 3), "title": "A study"})
+    return empty_results(COMMON, coords, {"image_shape": (2, 3), "title": "A study", "settings": settings})
 
 
 def _study(folder: Path) -> Path:
     changes = {"trials": 2, "rounds": 2, "criteria": ["random", "anti-fi"], "model.hidden": [4, 3]}
     config = load_config("digits", "quick", changes)
     study = StudyFolder.create(folder / "study", config)
-    study.write_results(_empty_results(config.criteria))
+    study.write_results(_empty_results(config.criteria, json.dumps(config.deciding())))
     study.write_provenance(
         {"secateur": "0.1.0", "packages": {"jax": "1"}, "sessions": [{"process": 1}], "seconds": 1.5}
     )

@@ -18,10 +18,11 @@ import typer
 from secateur.commands import machines as cli_machines
 from secateur.commands import recordings as cli_recordings
 from secateur.commands.options import numbers_from
+from secateur.commands.printing import say
 
 if TYPE_CHECKING:
     from secateur.data.fetch import FileCheck
-    from secateur.studies import Progress
+    from secateur.studies import Progress, StudyFolder
 
 app = typer.Typer(
     add_completion=False,
@@ -45,7 +46,7 @@ def _show_version(wanted: bool) -> bool:
     if wanted:
         from secateur import __version__
 
-        typer.echo(f"secateur {__version__}")
+        say(f"secateur {__version__}")
         raise typer.Exit
     return wanted
 
@@ -111,8 +112,8 @@ def run_study(
     config = chosen_config(study, size, data, own, changes)
     folder = out or Path(f"{config.name}-{config.size}")
     with _watched(folder) as progress:
-        studies.run(config, folder, overwrite=overwrite, progress=progress, workers=workers, scheduler=scheduler)
-    _report(folder)
+        how = {"progress": progress, "workers": workers, "scheduler": scheduler, "then": _report}
+        studies.run(config, folder, overwrite=overwrite, **how)
 
 
 @app.command()
@@ -125,15 +126,18 @@ def resume(
     from secateur import studies
 
     with _watched(folder) as progress:
-        studies.resume(folder, progress=progress, workers=workers, scheduler=scheduler)
-    _report(folder)
+        studies.resume(folder, progress=progress, workers=workers, scheduler=scheduler, then=_report)
 
 
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="Folder of a finished study or a fitted recording.")]) -> None:
     """Draw the figures and write the report of a finished study or a fitted recording."""
     if not (folder / "recording.toml").is_file():
-        _report(folder)
+        from secateur.studies import StudyFolder
+
+        study = StudyFolder.open(folder)
+        with study.locked():
+            _report(study)
         return
     from secateur.recordings.folder import RecordingFolder
     from secateur.recordings.pruned import pruned_results
@@ -141,7 +145,7 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of a finished stu
 
     found = RecordingFolder.open(folder)
     drawn = found.path, found.results, found.provenance, found.settings, pruned_results(found.path)
-    typer.echo(f"report: {write_recording_report(*drawn)}")
+    say(f"report: {write_recording_report(*drawn)}")
 
 
 @app.command()
@@ -156,7 +160,7 @@ def studies(
     from secateur.commands.studies import list_studies
 
     for line in list_studies(name, size, schema):
-        typer.echo(line)
+        say(line)
 
 
 app.command()(cli_recordings.words)
@@ -175,7 +179,7 @@ def list_data(data_dir: DataDir = None) -> None:
     from secateur.data import list_datasets
 
     for row in list_datasets(data_dir):
-        typer.echo(f"{row.name:10} {row.description}; from {row.url}; {row.place or 'not found here'}")
+        say(f"{row.name:10} {row.description}; from {row.url}; {row.place or 'not found here'}")
 
 
 @data_commands.command("fetch")
@@ -199,7 +203,7 @@ def check_data(name: Annotated[str, typer.Argument(help="Name of a data set.")],
 
 def _show_checks(rows: list[FileCheck]) -> None:
     for row in rows:
-        typer.echo(f"{row.state:12} {row.path or row.file}: {row.detail}")
+        say(f"{row.state:12} {row.path or row.file}: {row.detail}")
     name = rows[0].dataset
     if any(row.state == "damaged" for row in rows) or not any(row.ok for row in rows):
         raise OSError(f"{name} is missing or damaged; get it with 'secateur data fetch {name}' or say --data-dir")
@@ -222,7 +226,9 @@ def _keep_compiled_programs() -> None:
 
 def _exit_code() -> int:
     try:
-        return app(standalone_mode=False) or 0
+        code = app(standalone_mode=False) or 0
+        # The parser turns Ctrl-C into a code of its own.
+        return _fail("interrupted", 1) if code == _INTERRUPTED else code
     except (ValueError, TypeError) as error:
         return _fail(str(error), 2)
     except OSError as error:
@@ -236,10 +242,12 @@ def _exit_code() -> int:
         if not hasattr(error, "format_message"):
             raise
         if type(error).__name__ == "NoArgsIsHelpError":
-            print(error.format_message(), file=sys.stderr)
+            say(error.format_message(), err=True)
             return 2
         return _fail(error.format_message(), 2)
 
+
+_INTERRUPTED = 130
 
 _REMEDIES = {
     errno.ENOSPC: "; the disk is full: make room",
@@ -251,7 +259,7 @@ _REMEDIES = {
 
 
 def _fail(message: str, code: int) -> int:
-    print("secateur: " + " ".join(message.split()), file=sys.stderr)
+    say("secateur: " + " ".join(message.split()), err=True)
     return code
 
 
@@ -270,18 +278,17 @@ def _watched(folder: Path) -> Iterator[Progress]:
             yield progress
     except (OSError, MemoryError, KeyboardInterrupt):
         if (folder / "study.toml").is_file() and not StudyFolder(folder).is_finished:
-            typer.echo(f"what is finished is kept; continue with 'secateur resume {folder}'", err=True)
+            say(f"what is finished is kept; continue with 'secateur resume {folder}'", err=True)
         raise
     facts = StudyFolder.open(folder).provenance
     share = facts["compile_share"]
-    typer.echo(
+    say(
         f"{facts['total_seconds']:.0f} s in all, {share:.0%} of it compiling ({facts['n_compilations']} programs)",
         err=True,
     )
 
 
-def _report(folder: Path) -> None:
+def _report(folder: StudyFolder) -> None:
     from secateur.report import write_report
-    from secateur.studies import StudyFolder
 
-    typer.echo(f"report: {write_report(StudyFolder.open(folder))}")
+    say(f"report: {write_report(folder)}")

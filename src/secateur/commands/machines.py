@@ -28,6 +28,7 @@ from secateur.commands.options import (
     rounds_after,
     rows_for,
 )
+from secateur.commands.printing import say
 from secateur.commands.recordings import fit_words, prune_fitted
 
 if TYPE_CHECKING:
@@ -144,9 +145,9 @@ def fit(
     }
     save_machine(model.machine_, out, lineage | changes)
     share = f"{values.mean():.2%} of the values are 1"
-    typer.echo(f"{len(values):,} rows of {values.shape[1]:,} units from {rows}; {share}")
-    typer.echo(beside_independent(model, trained_on, held_out))
-    typer.echo(f"machine: {out}")
+    say(f"{len(values):,} rows of {values.shape[1]:,} units from {rows}; {share}")
+    say(beside_independent(model, trained_on, held_out))
+    say(f"machine: {out}")
 
 
 def info(
@@ -156,11 +157,11 @@ def info(
     from secateur.commands.summary import describe_file, describe_folder
 
     if path.is_file():
-        typer.echo(describe_file(path))
+        say(describe_file(path))
         return
     n_damaged = 0
     for line, sound in describe_folder(path):
-        typer.echo(line)
+        say(line)
         n_damaged += not sound
     if n_damaged:
         raise OSError(f"{n_damaged} of the files in {path} are no sound machines (see above)")
@@ -243,7 +244,7 @@ def prune(
     rows = None if data is None else rows_for(parent.machine, data, binarize)
     how = importance_from(parent.machine, source, chains, draws, sweeps, burn_in, sampler)
     if dry_run and retraining is not None:
-        typer.echo("what later rounds would take depends on retraining, which a dry run leaves out; the first round:")
+        say("what later rounds would take depends on retraining, which a dry run leaves out; the first round:")
         rounds, rows, retraining = 1, None, None
     averages = "none" if not rule.needs else "exact" if how == "exact" else how.model_dump()
     n_rounds, first = rounds or 1, _round_of(parent)
@@ -270,8 +271,8 @@ def prune(
     )
     for done in loop if retraining is None else _watched(loop, criterion, n_rounds):
         number = first + done.number
-        typer.echo(f"round {number} by {criterion}, {averages_in_words(done.sources[0])}")
-        typer.echo(removed(before, done.pruned, done.counts[0]))
+        say(f"round {number} by {criterion}, {averages_in_words(done.sources[0])}")
+        say(removed(before, done.pruned, done.counts[0]))
         before = done.retrained
         if out is not None and not dry_run:
             file = out if rounds is None else out / f"round-{number:02d}{MACHINE_SUFFIX}"
@@ -280,7 +281,7 @@ def prune(
             _save_round(file, done.retrained, place, facts | {"criterion": criterion, "round": number})
             place = file
     if out is not None and not dry_run:
-        typer.echo(f"{'machine' if rounds is None else 'machines'}: {out}")
+        say(f"{'machine' if rounds is None else 'machines'}: {out}")
 
 
 def sample(
@@ -319,7 +320,7 @@ def sample(
             np.save(file, visible, allow_pickle=False)
 
     write_atomically(out, write)
-    typer.echo(f"samples: {out}, {n:,} states; {in_words(drawn.diagnostics, drawn.verdict)}")
+    say(f"samples: {out}, {n:,} states; {in_words(drawn.diagnostics, drawn.verdict)}")
 
 
 def fisher(
@@ -349,8 +350,8 @@ def fisher(
     )
     table = fisher_table(model, moments)
     write_atomically(out, lambda temporary: table.to_csv(temporary, index=False))
-    typer.echo(f"joint Fisher information of 0/1 units, per nat^2; {in_words(moments.diagnostics)}")
-    typer.echo(f"table: {out}, {model.n_synapses:,} synapses and {model.n_units:,} units")
+    say(f"joint Fisher information of 0/1 units, per nat^2; {in_words(moments.diagnostics)}")
+    say(f"table: {out}, {model.n_synapses:,} synapses and {model.n_units:,} units")
 
 
 def _told_once(progress: Progress, what: str, total: Callable[[], int]) -> Callable[..., None]:

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from secateur.commands.options import checked_settings, in_options, numbers_from
+from secateur.commands.printing import say
 
 
 def words(
@@ -77,8 +78,8 @@ def words(
     except (ValueError, TypeError) as error:
         raise type(error)(in_options(str(error), [str(path) for path in source])) from error
     found.save(out)
-    typer.echo(str(found))
-    typer.echo(f"words: {out}")
+    say(str(found))
+    say(f"words: {out}")
 
 
 def fit_words(
@@ -129,10 +130,10 @@ def fit_words(
             progress=progress,
         )
     for sentence in found.results.attrs["findings"]:
-        typer.echo(sentence)
+        say(sentence)
     for sentence in found.results.attrs.get("warnings", []):
-        typer.echo(f"warning: {sentence}", err=True)
-    typer.echo(f"recording: {out}; 'secateur report {out}' draws it")
+        say(f"warning: {sentence}", err=True)
+    say(f"recording: {out}; 'secateur report {out}' draws it")
 
 
 def prune_fitted(
@@ -164,8 +165,8 @@ def prune_fitted(
             progress=progress,
         )
     for sentence in found.attrs["sentences"]:
-        typer.echo(sentence)
-    typer.echo(f"pruned: {folder / 'pruning'}; 'secateur report {folder}' draws it")
+        say(sentence)
+    say(f"pruned: {folder / 'pruning'}; 'secateur report {folder}' draws it")
 
 
 def _epoch(text: str) -> tuple[float, float]:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
+from secateur.commands.printing import say
 
 if TYPE_CHECKING:
     from secateur.studies import StudyConfig
@@ -35,9 +35,9 @@ def chosen_config(
     assert data is not None
     chosen = config_for_files(data, changes, _data_changes(given))
     check_data(chosen.config)
-    typer.echo("chosen from the data (study.toml holds all settings, --set changes them):", err=True)
+    say("chosen from the data (study.toml holds all settings, --set changes them):", err=True)
     for reason in chosen.reasons:
-        typer.echo(f"  {reason}", err=True)
+        say(f"  {reason}", err=True)
     return chosen.config
 
 

@@ -17,6 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from secateur.commands.printing import plain
 from secateur.storage.progress import Progress as StudyProgress
 
 
@@ -27,7 +28,7 @@ def watch() -> Iterator[StudyProgress]:
     if not console.is_terminal:
         yield _Lines(console)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console) as bar:
         yield _Bar(bar)
 
@@ -39,7 +40,9 @@ def watch_download(name: str) -> Iterator[Callable[[str, int, int | None], None]
     if not console.is_terminal:
         yield None
         return
-    with Progress(TextColumn("{task.description}"), BarColumn(), DownloadColumn(), console=console) as bar:
+    with Progress(
+        TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), console=console
+    ) as bar:
         task = bar.add_task(name, total=None)
         yield lambda file, done, total: bar.update(task, description=file, completed=done, total=total)
 
@@ -53,7 +56,7 @@ class _Bar:
         self.bar.update(self.task, total=total, completed=done)
 
     def describe(self, what: str) -> None:
-        self.bar.update(self.task, description=what)
+        self.bar.update(self.task, description=plain(what))
 
     def advance(self, epochs: int = 1) -> None:
         self.bar.update(self.task, advance=epochs)
@@ -73,7 +76,9 @@ class _Lines:
         now = self.done - self.earlier
         left = f"{elapsed * (self.total - self.done) / now:.0f} s left" if now else "time left unknown"
         share = f"{self.done / max(self.total, 1):4.0%}"
-        self.console.print(f"{share} {what} ({elapsed:.0f} s, {left})", markup=False, highlight=False, soft_wrap=True)
+        self.console.print(
+            f"{share} {plain(what)} ({elapsed:.0f} s, {left})", markup=False, highlight=False, soft_wrap=True
+        )
 
     def advance(self, epochs: int = 1) -> None:
         self.done += epochs

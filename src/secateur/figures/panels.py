@@ -139,9 +139,19 @@ def legend(figure: Figure, results: xr.Dataset) -> None:
 def plain_numbers(axis: Axis, scale: float = 1.0, unit: str = "") -> None:
     """Numbers 1, 2 and 5 times powers of ten at a logarithmic axis over few of them, in another unit if need be."""
     _give_range_when_empty(axis)
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_locator(_FewNumbers(subs=(1, 2, 5)))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{scale * value:,.6g}{unit}"))
+
+
+class _FewNumbers(LogLocator):
+    """Ticks evenly apart within a decade, where matplotlib's own would be too many to be read."""
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        """Places of the ticks between two limits."""
+        if 0 < vmin < vmax < 10 * vmin:
+            return MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(vmin, vmax)
+        return super().tick_values(vmin, vmax)
 
 
 def powers_of_ten(axis: Axis) -> None:

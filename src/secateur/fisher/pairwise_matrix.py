@@ -66,6 +66,10 @@ class PairwiseFisherMatrix(FisherMatrix):
         return self._probabilities.dtype
 
     @cached_property
+    def _rows(self) -> np.ndarray:
+        return self._states.astype(self._dtype)
+
+    @cached_property
     def _mean(self) -> np.ndarray:
         return self.flatten(self._moments.values.as_parameters()).astype(self._dtype)
 
@@ -95,13 +99,13 @@ class PairwiseFisherMatrix(FisherMatrix):
 
     def _times(self, vector: np.ndarray) -> np.ndarray:
         weighted = self._probabilities * self._deviations(vector)
-        rows = self._states.astype(self._dtype)
+        rows = self._rows
         return self.flatten(Parameters((rows.T @ (rows * weighted[:, None]),), (weighted @ rows,)))
 
     def _deviations(self, direction: np.ndarray) -> np.ndarray:
         """``T . x - E[T] . x`` of every row along a direction ``x``, without the statistics themselves."""
         (couplings,), (biases,) = self.split(direction.astype(self._dtype))
-        rows = self._states.astype(self._dtype)
+        rows = self._rows
         return rows @ biases + 0.5 * ((rows @ couplings) * rows).sum(axis=1) - self._mean @ direction
 
     def _chunks(self) -> list[slice]:

@@ -30,6 +30,7 @@ N_HIDDEN = 20
 
 _N_UPDATES = 6000  # held-out likelihood of 20 to 44 hidden units gains less than 0.01 nats per bin from more
 _BATCH = 500
+_VALUES = 2**24  # states whose log-probabilities are computed at a time, in double precision
 
 
 def default_settings(n_bins: int) -> TrainingSettings:
@@ -104,7 +105,10 @@ def log_probability(model: Model, states: AnyArray, log_z: LogPartition) -> Floa
     deep = isinstance(model, Machine) and model.n_layers > 2
     bound = deep and not enumeration.can_be_enumerated(model.layer_sizes[1:])
     function = likelihood.log_probability_bound if bound else likelihood.log_probability
-    return function(model, states, log_z.estimate)
+    rows = np.asarray(states)
+    at_once = max(1, _VALUES // rows.shape[1])
+    parts = (rows[start : start + at_once] for start in range(0, len(rows), at_once))
+    return np.concatenate([function(model, part, log_z.estimate) for part in parts])
 
 
 def choose_n_hidden(

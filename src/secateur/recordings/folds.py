@@ -157,29 +157,26 @@ def blocks(states: AnyArray, epochs: AnyArray, bin_size: float = math.nan) -> Bl
             joined = np.arange(n_epochs)
         found = joined[of_epoch]
         what = "whole epochs" if found[-1] + 1 == n_epochs else f"neighbours of {n_epochs} epochs"
-        drift = _neighbours(activity, found)
-        told = f"; neighbouring blocks correlate by {drift:.2f}, for activity drifts" if drift > _DRIFT else ""
-        return Blocks(found, f"{found[-1] + 1} blocks: {what} ({memory}{told})", time, drift)
+        return _described(f"{found[-1] + 1} blocks: {what}", memory, activity, found, time)
     parts = np.maximum(1, sizes // max(shortest, math.ceil(len(rows) / _MOST_CUT)))
     if (parts == 1).all():
         which = "whole epochs" if n_epochs > 1 else "the recording has one epoch"
-        return Blocks(
-            of_epoch,
-            f"{n_epochs} block{'s' * (n_epochs > 1)}: {which} ({memory})",
-            time,
-            _neighbours(activity, of_epoch),
-        )
+        return _described(f"{n_epochs} block{'s' * (n_epochs > 1)}: {which}", memory, activity, of_epoch, time)
     place = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     offsets = np.cumsum(parts) - parts
     found = offsets[of_epoch] + place * parts[of_epoch] // sizes[of_epoch]
     shortest_cut = _duration(float(np.bincount(found).min()), bin_size)
     whole = f"{n_epochs} epoch{'s' * (n_epochs > 1)}"
-    return Blocks(
-        found,
-        f"{parts.sum()} blocks of {shortest_cut} or more, cut from {whole} ({memory})",
-        time,
-        _neighbours(activity, found),
+    return _described(
+        f"{parts.sum()} blocks of {shortest_cut} or more, cut from {whole}", memory, activity, found, time
     )
+
+
+def _described(what: str, memory: str, activity: np.ndarray, found: np.ndarray, time: float) -> Blocks:
+    """Blocks with their sentence, which says so where their activity drifts."""
+    drift = _neighbours(activity, found)
+    told = f"; neighbouring blocks correlate by {drift:.2f}, for activity drifts" if drift > _DRIFT else ""
+    return Blocks(found, f"{what} ({memory}{told})", time, drift)
 
 
 def _duration(n_bins: float, bin_size: float) -> str:

@@ -25,6 +25,10 @@ Clamp = tuple[Bool[AnyArray, "..."] | None, ...]
 for each chain its own, or ``None`` for a layer that moves freely."""
 
 
+_CACHED = 500_000  # states of units that a processor's cache holds; beyond, each is read once per block of units
+_BLOCK = 16
+
+
 class Bridge(NamedTuple):
     """Where each chain stands between independent units and the model.
 
@@ -135,17 +139,40 @@ def _unit_sweep(
     held = jnp.zeros((), bool) if clamp is None or clamp[0] is None else jnp.asarray(clamp[0])
     moves = jnp.broadcast_to(~held, rows.shape).T
     drawn_numbers = uniforms(key, rows.shape[::-1])
+    base = model.biases if bridge is None else bridge.base[0]
 
-    def body(columns: Array, step: tuple[Array, ...]) -> tuple[Array, None]:
-        unit, bias, couplings, numbers, moving = step
-        total = bias + couplings @ columns
+    def drawn(total: Array, old: Array, at_base: Array, numbers: Array, moving: Array) -> Array:
         if bridge is not None:
             warmth = bridge.inverse_temperatures
-            total = warmth * total + (1 - warmth) * bridge.base[0][unit]
-        drawn = (numbers < units.mean(total)).astype(columns.dtype)
-        return columns.at[unit].set(jnp.where(moving, drawn, columns[unit])), None
+            total = warmth * total + (1 - warmth) * at_base
+        return jnp.where(moving, (numbers < units.mean(total)).astype(old.dtype), old)
 
-    steps = (jnp.arange(model.n_units), model.biases, model.couplings, drawn_numbers, moves)
-    columns, _ = jax.lax.scan(body, rows.T, steps)
+    def of_unit(columns: Array, step: tuple[Array, ...]) -> tuple[Array, None]:
+        unit, bias, couplings, *rest = step
+        new = drawn(bias + couplings @ columns, columns[unit], *rest)
+        return columns.at[unit].set(new), None
+
+    def of_block(columns: Array, step: tuple[Array, ...]) -> tuple[Array, None]:
+        """Inputs of a block's units from all others at once, then unit after unit what they tell each other."""
+        numbers_of_units, biases, couplings, *rest = step
+        inputs, old = biases[:, None] + couplings @ columns, columns[numbers_of_units]
+
+        def of_one(carry: tuple[Array, Array], one: tuple[Array, ...]) -> tuple[tuple[Array, Array], None]:
+            inputs, states = carry
+            place, within, *rest = one
+            new = drawn(inputs[place], states[place], *rest)
+            return (inputs + within[:, None] * (new - states[place])[None, :], states.at[place].set(new)), None
+
+        within = couplings[:, numbers_of_units]
+        (_, new), _ = jax.lax.scan(of_one, (inputs, old), (jnp.arange(len(biases)), within, *rest))
+        return columns.at[numbers_of_units].set(new), None
+
+    steps = (jnp.arange(model.n_units), model.biases, model.couplings, base, drawn_numbers, moves)
+    columns, whole = rows.T, 0
+    if rows.size > _CACHED:
+        whole = model.n_units // _BLOCK * _BLOCK
+        blocks = tuple(step[:whole].reshape(-1, _BLOCK, *step.shape[1:]) for step in steps)
+        columns, _ = jax.lax.scan(of_block, columns, blocks)
+    columns, _ = jax.lax.scan(of_unit, columns, tuple(step[whole:] for step in steps))
     new = (columns.T,)
     return new, StepInfo(new, model.energy(new))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +15,7 @@ import xarray as xr
 from secateur.model.machine import Machine
 from secateur.storage.arrays import Arrays, read_arrays, write_arrays
 from secateur.storage.limits import MAX_ROUNDS
+from secateur.studies.settings import refuse_changed
 
 FORMAT = "secateur-task"
 FORMAT_VERSION = 1
@@ -69,6 +71,7 @@ class Record:
             "finished": self.finished,
             "seconds": self.seconds,
             "took": self.took,
+            "settings": json.loads(self.results.attrs["settings"]),
         }
         write_arrays(path, arrays, header)
 
@@ -91,6 +94,7 @@ class Record:
             If the file is damaged or belongs to a study with other settings.
         """
         arrays, header = _read(path)
+        refuse_changed(header["settings"], json.loads(empty.attrs["settings"]), path)
         for name, variable in empty.items():
             values = arrays.get(_RESULT + str(name))
             if values is None or values.shape != variable.shape or values.dtype != variable.dtype:
@@ -125,10 +129,22 @@ def peek(path: Path) -> tuple[int, bool]:
     return header["n_rounds"], header["finished"]
 
 
+def check_settings(path: Path, settings: dict[str, Any]) -> None:
+    """Refuse settings (:meth:`StudyConfig.deciding`) other than those of the record in a file."""
+    refuse_changed(_read(path)[1]["settings"], settings, path)
+
+
 def _read(path: Path) -> tuple[Arrays, dict[str, Any]]:
     """Arrays and header of a record, the header complete."""
     arrays, header = read_arrays(path, "task record", FORMAT, FORMAT_VERSION)
-    kinds = {"data_sha256": str, "n_rounds": int, "finished": bool, "seconds": dict, "took": int | float}
+    kinds: dict[str, Any] = {
+        "data_sha256": str,
+        "n_rounds": int,
+        "finished": bool,
+        "seconds": dict,
+        "took": int | float,
+        "settings": dict,
+    }
     if not all(isinstance(header.get(name), kind) for name, kind in kinds.items()) or not (
         0 <= header["n_rounds"] <= MAX_ROUNDS
         and all(isinstance(seconds, int | float) for seconds in header["seconds"].values())

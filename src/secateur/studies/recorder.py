@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,6 +39,7 @@ def results_of(config: StudyConfig, study: Study, trials: Sequence[int], criteri
         "study": config.name,
         "size": config.size,
         "seed": config.seed,
+        "settings": json.dumps(config.deciding()),
         "Conventions": "CF-1.11",
     }
     return empty_results(COMMON | study.variables, coords | study.coords(), attrs | study.attrs(), study.meanings())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import xarray as xr
@@ -10,7 +11,7 @@ import xarray as xr
 from secateur.storage.progress import Progress, Silent, Stopwatch
 from secateur.studies.config import StudyConfig, load_config
 from secateur.studies.crew import Crew, Here, prepare
-from secateur.studies.record import Record, peek
+from secateur.studies.record import Record, check_settings, peek
 from secateur.studies.recorder import results_of
 from secateur.studies.sessions import Sessions
 from secateur.studies.store import StudyFolder
@@ -27,6 +28,7 @@ def run(
     progress: Progress | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    then: Callable[[StudyFolder], object] | None = None,
 ) -> xr.Dataset:
     """Run a study and write its folder; ``trials_at_once`` trials train as one batch.
 
@@ -46,6 +48,8 @@ def run(
         Worker processes on this computer. ``None``: this process, with ``config.threads`` rules at a time.
     scheduler
         Address of a Dask scheduler whose workers see the folder under the same path; in place of ``workers``.
+    then
+        Called with the finished folder while no other run may write to it, e.g. to write the report.
 
     Returns
     -------
@@ -65,7 +69,10 @@ def run(
     with crew as found:
         folder = StudyFolder.create(out, config, overwrite)
         with folder.locked():
-            return _finish(folder, config, study, found, progress or Silent(), clock)
+            results = _finish(folder, config, study, found, progress or Silent(), clock)
+            if then is not None:
+                then(folder)
+            return results
 
 
 def resume(
@@ -74,6 +81,7 @@ def resume(
     progress: Progress | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
+    then: Callable[[StudyFolder], object] | None = None,
 ) -> xr.Dataset:
     """Continue a study that was interrupted, with the numbers of an unbroken run; nothing to do for a finished one.
 
@@ -93,12 +101,19 @@ def resume(
     crew, clock = _crew(workers, scheduler), Stopwatch()
     with folder.locked():
         if folder.is_finished and folder.provenance.get("finished"):
+            _ = folder.config  # refuses changed settings
             folder.remove_records()
-            return folder.results
-        config = load_config(folder.path / "study.toml")
-        study = prepare(config, batches(config)[0], clock)
-        with crew as found:
-            return _finish(folder, config, study, found, progress or Silent(), clock)
+            results = folder.results
+        else:
+            config = load_config(folder.path / "study.toml")
+            for record in folder.record_paths():
+                check_settings(record, config.deciding())
+            study = prepare(config, batches(config)[0], clock)
+            with crew as found:
+                results = _finish(folder, config, study, found, progress or Silent(), clock)
+        if then is not None:
+            then(folder)
+        return results
 
 
 def _crew(workers: int | None, scheduler: str | None) -> AbstractContextManager[Crew]:

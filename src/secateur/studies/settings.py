@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -185,6 +186,12 @@ class StudyConfig(_Settings):
             raise ValueError("must not name a criterion twice")
         return criteria
 
+    def deciding(self) -> dict[str, Any]:
+        """Settings on which numbers depend, by dotted name: all but names, places of files and how work is shared."""
+        return {
+            name: value for name, value in _flat(self.model_dump(mode="json", exclude_none=True)) if name not in _FREE
+        }
+
     def model_post_init(self, _: Any) -> None:
         """Check what concerns several settings at once."""
         checked.fraction(self.pruning.fraction, len(self.model.hidden))
@@ -193,4 +200,34 @@ class StudyConfig(_Settings):
         if any(settings.redraw and not grey for settings in trained):
             raise ValueError(
                 "redraw of a training goes with data.binarize = 'redraw', which sets it everywhere; leave it out"
+            )
+
+
+_FREE = {
+    *("name", "title", "size", "threads", "trials_at_once"),
+    *("data.data_dir", "data.rows", "data.test_rows"),  # files may move: the checksum of their rows is kept
+}
+
+
+def _flat(table: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in table.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield f"{before}{name}", value
+
+
+def refuse_changed(known: dict[str, Any], now: dict[str, Any], where: str | Path) -> None:
+    """Refuse settings (:meth:`StudyConfig.deciding`) that are not those of numbers that exist already.
+
+    Raises
+    ------
+    ValueError
+        If one differs; the message names it.
+    """
+    for name in sorted(known.keys() | now.keys()):
+        if (was := known.get(name)) != (is_now := now.get(name)):
+            raise ValueError(
+                f"setting {name!r} of study.toml is {str(is_now)[:100]}, but {where} was made with {str(was)[:100]}; "
+                "set it back, or run the study with other settings into another folder"
             )

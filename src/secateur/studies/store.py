@@ -21,6 +21,7 @@ from secateur.storage.provenance import read_provenance
 from secateur.storage.results import read_results
 from secateur.studies.config import StudyConfig, load_config
 from secateur.studies.own_rows import write_given
+from secateur.studies.settings import refuse_changed
 
 UNPRUNED = "unpruned"
 """Folder name of machines before any pruning."""
@@ -130,8 +131,19 @@ class StudyFolder:
 
     @property
     def config(self) -> StudyConfig:
-        """The settings the study ran with."""
-        return load_config(self.path / "study.toml", finished=self.is_finished)
+        """The settings the study ran with.
+
+        Raises
+        ------
+        ValueError
+            If they are not valid, or not those that the results were made with.
+        """
+        config = load_config(self.path / "study.toml", finished=self.is_finished)
+        if self.is_finished:
+            known = self.results.attrs.get("settings")  # earlier versions kept none
+            if known is not None:
+                refuse_changed(_settings_from(known), config.deciding(), "results.nc")
+        return config
 
     @property
     def results(self) -> xr.Dataset:
@@ -160,6 +172,11 @@ class StudyFolder:
         name = "first-training" if criterion is None else _file_name(criterion)
         return self.path / "tasks" / f"trials-{trials[0]:02d}-{trials[-1]:02d}" / f"{name}.safetensors"
 
+    def record_paths(self) -> list[Path]:
+        """Files of all tasks that have finished something."""
+        found = (self.path / "tasks").glob("trials-*/*.safetensors")
+        return sorted(path for path in found if not path.name.startswith(".") and ".training." not in path.name)
+
     def remove_records(self) -> None:
         """Forget what single tasks have done: the results hold it all."""
         shutil.rmtree(self.path / "tasks", ignore_errors=True)
@@ -182,6 +199,16 @@ class StudyFolder:
     def load_machine(self, trial: int, criterion: str, number: int) -> Machine:
         """The machine of a trial after a round."""
         return load_machine(self.machine_path(trial, criterion, number))
+
+
+def _settings_from(text: Any) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError("the settings in results.nc are damaged; restore it from a copy, or run again")
+    return found
 
 
 def _file_name(criterion: str) -> str:

@@ -3,7 +3,7 @@
 Everything is fitted in standardised coordinates ``z_i = (s_i - r_i) / sqrt(r_i (1 - r_i))``, with ``r`` the rates of
 the data: ``log p = sum_i a_i z_i + sum_{i<j} K_ij z_i z_j - log Z``. There the curvature of the log-likelihood is near
 the identity while correlations are weak, whatever the rates, so that L-BFGS needs few iterations. Stochastic ascent
-takes Newton steps with the curvature that the data have (Ferrari 2016, Phys. Rev. E 94:023301).
+takes the curvature that the data have into account (Ferrari 2016, Phys. Rev. E 94:023301).
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from secateur.model.trust import Verdict
 from secateur.sampling.draws import swept
 from secateur.sampling.gibbs_sampler import Gibbs
 from secateur.sampling.runner import streamed_moments
-from secateur.training.pairwise_ascent import MOST_NEWTON, Scale, ascend
+from secateur.training.pairwise_ascent import Scale, ascend
 
 Method = Literal["exact", "sampled"]
 
 _MOST_PSEUDO, _LEAST_PSEUDO = 30_000, 5_000  # words of which the pseudo-likelihood is maximised
 _MOST_PRODUCTS = 2e9  # words times units squared there
-_REFINED = 8  # steps on all words
+_START = 1e-2  # largest entry of its gradient, in units of a standardised statistic: a start for the ascent
 _N_CHECKED = 500  # chains that check a fit; few and long ones, which show by themselves whether they mix
 TRUSTED_MISFIT = 2
 """Largest misfit (:attr:`FitSummary.misfit`) of a sampled fit without a warning."""
@@ -186,7 +186,7 @@ def fit_pairwise(
     begun = _without_bursts(begun, target, child_key(key, "bursts"))
     chosen = np.asarray(jax.random.randint(child_key(key, "rows"), (n_chains,), 0, n_rows))
     chains = jnp.asarray(words[chosen], jnp.float32)
-    model = ascend(begun, words, scale, target, penalty, chains, child_key(key, "ascent"), n_steps, present)
+    model = ascend(begun, words, scale, target, penalty, chains, child_key(key, "ascent"), n_steps, fitted)
     summary = FitSummary(method, target, _checking_moments(model, child_key(key, "check")), fitted)
     summary.verdict.warn(f"the pairwise fit with n_steps={n_steps}", stacklevel=2)
     return model, summary
@@ -250,7 +250,7 @@ def _negative_log_likelihood(
 def _maximise_pseudo_likelihood(
     words: np.ndarray, scale: Scale, l2: float, present: Bool[np.ndarray, " couplings"]
 ) -> PairwiseModel:
-    """From part of the words; models too large for Newton steps of the ascent then from all, for a few steps."""
+    """From part of the words, for the ascent to start from."""
     n_units = words.shape[1]
     narrow = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), scale)
 
@@ -271,10 +271,7 @@ def _maximise_pseudo_likelihood(
 
     most = min(_MOST_PSEUDO, max(_LEAST_PSEUDO, int(_MOST_PRODUCTS / n_units**2)))
     some = words[:: max(1, len(words) // most)]
-    found = _minimise(loss_on(some), scale, l2, present, tolerance=1e-4)
-    if len(some) == len(words) or present.sum() + n_units <= MOST_NEWTON:
-        return found
-    return _minimise(loss_on(words), scale, l2, present, tolerance=1e-4, start=found, most_steps=_REFINED)
+    return _minimise(loss_on(some), scale, l2, present, tolerance=_START)
 
 
 @jax.jit

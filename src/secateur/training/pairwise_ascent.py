@@ -1,12 +1,14 @@
 """Stochastic ascent of the likelihood of a pairwise model, in standardised coordinates.
 
-Persistent Gibbs chains (Younes 1989; Tieleman 2008) give the gradient, the data's own curvature the steps (Ferrari
-2016, Phys. Rev. E 94:023301), and the second half of the steps is averaged (Polyak & Juditsky 1992).
+Persistent Gibbs chains (Younes 1989; Tieleman 2008) give the gradient, the data's own curvature the steps (as Ferrari
+2016, Phys. Rev. E 94:023301, but without inverting a matrix of all parameters), and the second half of the steps is
+averaged (Polyak & Juditsky 1992). In the first half one chain a step starts anew from a burst of all units: a second
+state that the data never visit would hold such chains, and so is unlearnt.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,63 +53,93 @@ def ascend(
     chains: Array,
     key: PRNGKeyArray,
     n_steps: int,
-    present: Bool[np.ndarray, " couplings"],
+    present: Bool[np.ndarray, "units units"],
 ) -> PairwiseModel:
     """The model after so many steps; couplings that are not ``present`` stay as they are."""
     narrow = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), (scale, target))
-    steps = _newton_steps(words, scale, l2, child_key(key, "rows"), present)
-    first = min(_FIRST_RATE, _RATE_PER_CHAIN * len(chains) / steps.shape[0])
-    rates = jnp.asarray(np.geomspace(first, min(first, _LAST_RATE), n_steps), jnp.float32)
+    curvature = data_curvature(words, scale, l2, child_key(key, "rows"))
+    rates = jnp.asarray(np.geomspace(_FIRST_RATE, _LAST_RATE, n_steps) / curvature.excess, jnp.float32)
     keys = jax.random.split(child_key(key, "steps"), n_steps)
-    return PairwiseModel(*_stochastic_ascent(model, *narrow, jnp.float32(l2), chains, steps, rates, keys))
+    moving = jnp.asarray(present & ~np.eye(len(present), dtype=bool), jnp.float32)
+    arrays = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), curvature)
+    return PairwiseModel(*_stochastic_ascent(model, *narrow, jnp.float32(l2), chains, arrays, moving, rates, keys))
 
 
 _FIRST_RATE, _LAST_RATE = 0.1, 0.02
 """Step lengths of the stochastic ascent relative to a Newton step; 0.3 diverged on recordings of 44 and 50 units."""
 
-_RATE_PER_CHAIN = 0.06  # longest step is this times chains / parameters: each step carries the noise of all parameters
+_RIDGE = 0.3  # keeps the noise of directions without curvature small; typical curvature is 1
+_LARGEST = 10.0  # curvature along a direction that a step of the first rate bears, with room to spare
+_ROWS = 20_000  # at a time, and at most for the largest curvature
 
-MOST_NEWTON = 5000  # parameters (99 units) up to which the curvature is inverted, a few seconds
-_RIDGE = 0.1  # keeps the noise of directions without curvature small; typical curvature is 1
 
+class Curvature(NamedTuple):
+    """What the second derivative of minus the log-likelihood of the data is taken for.
 
-def _newton_steps(
-    words: np.ndarray, scale: Scale, l2: float, key: PRNGKeyArray, present: Bool[np.ndarray, " couplings"]
-) -> Array:
-    """Inverse curvature of minus the log-likelihood, from the covariance of the data (Ferrari 2016).
+    Of Gaussian ``z`` with correlations ``R`` it takes a change ``K`` of the couplings to ``R K R``, and one of the
+    slopes ``a`` to ``R a`` (Isserlis 1918). Spikes come in bursts, so every coupling is scaled besides by the standard
+    deviation that ``z_i z_j`` has in the data.
 
-    ``(parameters, parameters)``, order ``K, a``; of larger models a step length ``(parameters,)`` short enough for the
-    stiffest direction. Zero for couplings that are not ``present``.
+    Attributes
+    ----------
+    inverse
+        Of ``R`` with a ridge, ``(units, units)``.
+    deviations
+        Of ``z_i z_j``, and what the penalty adds to its curvature; at least 1, that of independent units.
+    excess
+        How many times the stiffest direction is stiffer than steps would bear; at least 1.
     """
-    moving = np.concatenate([present, np.ones(words.shape[1], bool)])
+
+    inverse: Float[AnyArray, "units units"]
+    deviations: Float[AnyArray, "units units"]
+    excess: Float[AnyArray, ""] | float
+
+    def newton_step(self, slopes: AnyArray, couplings: AnyArray) -> tuple[Any, Any]:
+        """What is subtracted from ``a`` and symmetric ``K``, given their gradients."""
+        step = self.inverse @ (couplings / self.deviations) @ self.inverse / self.deviations
+        return self.inverse @ slopes, (step + step.T) / 2
+
+
+def data_curvature(words: np.ndarray, scale: Scale, l2: float, key: PRNGKeyArray) -> Curvature:
+    """The curvature for words ``(bins, units)``, from all of them but for its excess."""
     n_rows, n_units = words.shape
-    n_parameters = n_units * (n_units + 1) // 2
-    n_used = min(n_rows, max(20_000, 4 * min(n_parameters, MOST_NEWTON)))
-    used = words[np.sort(np.asarray(jax.random.permutation(key, n_rows))[:n_used])]
-    z = ((used - scale.rates) / scale.deviations).astype(np.float32)
-    first, second = np.triu_indices(n_units, 1)
-    penalty = np.concatenate([l2 / (scale.deviations[first] * scale.deviations[second]) ** 2, np.zeros(n_units)])
-    if n_parameters <= MOST_NEWTON:
-        statistics = np.hstack([z[:, first] * z[:, second], z])
-        statistics -= statistics.mean(axis=0)
-        statistics = statistics[:, moving]
-        curvature = (statistics.T @ statistics).astype(np.float64) / n_used
-        steps = np.zeros((n_parameters, n_parameters), np.float32)
-        steps[np.ix_(moving, moving)] = np.linalg.inv(curvature + np.diag(penalty[moving] + _RIDGE))
-        return jnp.asarray(steps)
-    # Power iteration without the statistics: (z_i z_j) . x is a quadratic form of the rows.
-    direction = np.ones(n_parameters, np.float32)
-    largest = 1.0
-    for _ in range(20):
-        couplings = np.zeros((n_units, n_units), np.float32)
-        couplings[first, second] = direction[:-n_units]
-        along = ((z @ couplings) * z).sum(axis=1) + z @ direction[-n_units:]
-        along -= along.mean()
-        crossed = z.T @ (z * along[:, None]) / n_used
-        image = np.concatenate([crossed[first, second], z.T @ along / n_used])
-        largest = float(np.linalg.norm(image) / np.linalg.norm(direction))
-        direction = image / np.linalg.norm(image)
-    return jnp.asarray(moving / (largest + penalty), jnp.float32)
+    correlations, squares = (np.zeros((n_units, n_units)) for _ in range(2))
+    for block in np.array_split(words, -(-n_rows // _ROWS)):
+        z = _standardised(block, scale)
+        correlations += z.T @ z
+        squares += (z * z).T @ (z * z)
+    correlations, variances = correlations / n_rows, squares / n_rows - (correlations / n_rows) ** 2
+    penalty = l2 / np.outer(scale.deviations, scale.deviations) ** 2
+    inverse = np.linalg.inv(correlations + _RIDGE * np.eye(n_units))
+    found = Curvature(inverse, np.sqrt(np.maximum(variances, 1.0) + penalty), 1.0)
+    used = words[np.sort(np.asarray(jax.random.permutation(key, n_rows))[:_ROWS])]
+    along = np.linalg.eigh(correlations)[1][:, -1]
+    return found._replace(excess=max(1.0, _largest(found, _standardised(used, scale), along) / _LARGEST))
+
+
+def _standardised(words: np.ndarray, scale: Scale) -> Float[np.ndarray, "rows units"]:
+    return ((words - scale.rates) / scale.deviations).astype(np.float32)
+
+
+def _largest(curvature: Curvature, z: np.ndarray, along: np.ndarray) -> float:
+    """Largest curvature of the rows beyond what ``curvature`` says, by power iteration from bursts of all units.
+
+    Its start knows nothing of the rows' noise, which it would follow after many more iterations.
+    """
+    slopes: AnyArray = along
+    couplings: AnyArray = np.outer(along, along)
+    size = 1.0
+    couple = 1 - np.eye(len(along))
+    for _ in range(4):
+        couplings = couple * couplings
+        length = float(np.sqrt((slopes**2).sum() + (couplings**2).sum() / 2))
+        slopes, couplings = (np.asarray(part / length, np.float32) for part in (slopes, couplings))
+        image = 0.5 * ((z @ couplings) * z).sum(axis=1) + z @ slopes  # of every row, what the direction makes of it
+        image -= image.mean()
+        crossed = couple * (z.T @ (z * image[:, None]))
+        slopes, couplings = curvature.newton_step(z.T @ image / len(z), crossed / len(z))
+        size = float(np.sqrt((slopes**2).sum() + ((couple * couplings) ** 2).sum() / 2))
+    return size
 
 
 @jax.jit
@@ -117,33 +149,34 @@ def _stochastic_ascent(
     target: Statistics,
     l2: Array,
     chains: Array,
-    steps: Array,
+    curvature: Curvature,
+    moving: Array,
     rates: Array,
     keys: Array,
 ) -> tuple[Array, Array]:
-    n_units = model.n_units
     deviations = scale.deviations[:, None] * scale.deviations[None, :]
-    upper = np.triu_indices(n_units, 1)
 
-    def as_model(vector: Array) -> PairwiseModel:
-        couplings = jnp.zeros((n_units, n_units), vector.dtype).at[upper].set(vector[:-n_units])
-        return PairwiseModel.of_arrays(*scale.model_parameters(vector[-n_units:], couplings + couplings.T))
+    def as_model(slopes: Array, couplings: Array) -> PairwiseModel:
+        return PairwiseModel.of_arrays(*scale.model_parameters(slopes, couplings))
 
-    def body(carry: tuple[Array, Array, Array], step: tuple[Array, ...]) -> tuple[tuple, None]:
-        vector, total, chains = carry
-        rate, share, key = step
-        (chains,) = swept(as_model(vector), (chains,), key, 1)
+    def body(carry: Any, step: tuple[Array, ...]) -> tuple[Any, None]:
+        (slopes, couplings), totals, (chains,) = carry
+        rate, share, key, number = step
+        restarted = (share == 0) & (jnp.arange(chains.shape[0]) == number % chains.shape[0])
+        chains = jnp.where(restarted[:, None], jnp.ones_like(chains), chains)
+        (chains,) = swept(as_model(slopes, couplings), (chains,), key, 1)
         found = Statistics((chains.mean(axis=0),), (chains.T @ chains / chains.shape[0],))
         d_slopes, d_couplings = scale.differences(found, target)
-        penalised = d_couplings[upper] + l2 * vector[:-n_units] / deviations[upper] ** 2
-        gradient = jnp.concatenate([penalised, d_slopes])
-        vector = vector - rate * (steps @ gradient if steps.ndim == 2 else steps * gradient)
-        return (vector, total + share * vector, chains), None
+        penalised = moving * (d_couplings + l2 * couplings / deviations**2)
+        step_slopes, step_couplings = curvature.newton_step(d_slopes, penalised)
+        new = slopes - rate * step_slopes, couplings - rate * moving * step_couplings
+        return (new, tuple(t + share * n for t, n in zip(totals, new, strict=True)), (chains,)), None
 
-    slopes = scale.deviations * (model.biases + model.couplings @ scale.rates)
-    start = jnp.concatenate([(model.couplings * deviations)[upper], slopes])
+    couplings = model.couplings * deviations
+    start = (scale.deviations * (model.biases + model.couplings @ scale.rates), (couplings + couplings.T) / 2)
     n_steps = rates.shape[0]
     shares = (jnp.arange(n_steps) >= n_steps // 2).astype(jnp.float32) / (n_steps - n_steps // 2)
-    (_, averaged, _), _ = jax.lax.scan(body, (start, jnp.zeros_like(start), chains), (rates, shares, keys))
-    result = as_model(averaged)
+    nothing, steps = tuple(map(jnp.zeros_like, start)), (rates, shares, keys, jnp.arange(n_steps))
+    (_, averaged, _), _ = jax.lax.scan(body, (start, nothing, (chains,)), steps)
+    result = as_model(*averaged)
     return result.biases, result.couplings
