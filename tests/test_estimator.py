@@ -32,7 +32,10 @@ from statistical import FAULTS, GROUPED, assert_within_errors, judged, with_twin
 pytestmark = pytest.mark.filterwarnings("ignore::secateur.model.trust.PoorFit")  # what is fitted here is fitted briefly
 
 N_ROWS, N_VISIBLE = 40, 6
-QUICK: dict[str, Any] = {"n_epochs": 100, "batch_size": 10, "n_chains": 10, "learning_rate": 0.3, "random_state": 5}
+QUICK: dict[str, Any] = {
+    **{"n_epochs": 100, "batch_size": 10, "n_chains": 10},
+    **{"optimizer": "sgd", "learning_rate": 0.3, "random_state": 5},
+}
 """Many epochs of few updates: strong, asymmetric couplings in no time."""
 
 
@@ -115,7 +118,7 @@ class TestDefaults:
         assert found.standard_error == pytest.approx(gains.std(ddof=1) / np.sqrt(N_ROWS), abs=1e-4)
         assert found.quantity == "exact log p(v)" and found.better
         with pytest.raises(ValueError, match="^rates must be 6 numbers between 0 and 1, got shape"):
-            beside_independent_units(fitted.machine_, rows, np.zeros(6), 0.0)
+            beside_independent_units(fitted.machine_, rows, np.zeros(6), fitted.log_partition_)
 
     def test_chains_can_start_at_rows(self, rows, too_large):
         at_data = ImportanceSampling(start="data", n_chains=4, n_draws=4, n_burn_in=5)

@@ -16,10 +16,12 @@ from secateur.model.machine import Machine
 
 
 def key_from(random_state: int | np.random.RandomState | None) -> PRNGKeyArray:
+    """A JAX key from what scikit-learn takes for randomness."""
     return jax.random.key(int(check_random_state(random_state).randint(np.iinfo(np.int32).max)))
 
 
 def positive_integers(name: str, value: Any, count: int | None = None) -> tuple[int, ...]:
+    """One or more positive integers, ``count`` of them if it is given; a ValueError names the parameter otherwise."""
     numbers = np.atleast_1d(value)
     if numbers.dtype.kind not in "iu" or numbers.shape != (count or max(numbers.size, 1),) or numbers.min() < 1:
         raise ValueError(f"{name} must be {count or 'one or more'} positive integer(s), got {value!r}")
@@ -27,6 +29,7 @@ def positive_integers(name: str, value: Any, count: int | None = None) -> tuple[
 
 
 def can_be_enumerated(machine: Machine) -> bool:
+    """Whether everything about the machine can be summed."""
     return enumeration.can_be_enumerated(machine.layer_sizes)
 
 
