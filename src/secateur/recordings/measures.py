@@ -15,6 +15,7 @@ from secateur.model.arrays import AnyArray
 from secateur.model.pairwise import PairwiseModel
 from secateur.model.pairwise_enumeration import all_states
 from secateur.recordings.fitting import Model
+from secateur.recordings.folds import MANY_UNITS
 
 N_CHAINS = 1024
 _N_BURN_IN = 500
@@ -39,7 +40,8 @@ def draw_words(model: Model, key: PRNGKeyArray, n_words: int) -> Float[np.ndarra
         probability = softmax(likelihood.log_probability(model, everything, 0.0))
         return everything[rng.choice(len(everything), n_words, p=probability)].astype(np.float32)
     n_draws = max(_FEWEST_DRAWS, -(-n_words // N_CHAINS))
-    schedule: dict[str, Any] = {"n_draws": n_draws, "n_sweeps": _N_SWEEPS, "n_burn_in": _N_BURN_IN, "sampler": "auto"}
+    n_burn_in = _N_BURN_IN if n_units <= MANY_UNITS else _N_BURN_IN // 2
+    schedule: dict[str, Any] = {"n_draws": n_draws, "n_sweeps": _N_SWEEPS, "n_burn_in": n_burn_in, "sampler": "auto"}
     drawn = sampling.sample(model, key, n_chains=N_CHAINS, **schedule)[0]
     return np.asarray(drawn).reshape(-1, drawn.shape[-1])
 
