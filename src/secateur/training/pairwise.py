@@ -350,4 +350,6 @@ def _checking_moments(model: PairwiseModel, key: PRNGKeyArray) -> Moments:
     start = (jnp.broadcast_to(by_turns[:, None], (_N_CHECKED, model.n_units)),)
     sampler = Gibbs(n_sweeps=5)
     state = sampler.init(model, key, _N_CHECKED, start)
-    return streamed_moments(model, sampler, state, key, n_draws=40, n_burn_in=200)
+    return streamed_moments(
+        model, sampler, state, key, n_draws=40, n_burn_in=200 if model.n_units <= _MANY_UNITS else 100
+    )
