@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from pages import SCRIPT, Page
 from secateur.commands import app as cli
 from secateur.figures.recordings import FIGURES, draw_recording
 from secateur.reading.words import Words, is_words_file
+from secateur.recordings import folder as folders
 from secateur.recordings.folder import RecordingFolder, fit_recording
 
 OPTIONS = ["--hidden", "3", "--epochs", "4", "--folds", "3", "--seed", "5"]
@@ -135,6 +137,24 @@ def test_an_earlier_fit_is_kept_unless_told_otherwise(fitted, monkeypatch, capsy
     line = refused(monkeypatch, capsys, "fit", source, "--out", tmp_path, "--overwrite", *OPTIONS)
     assert "is not the folder of a fitted recording" in line
     assert (folder.path / "results.nc").read_bytes() == before
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_fit_that_fails_leaves_the_earlier_one_whole(fitted, monkeypatch, capsys, begun):
+    folder, _, source = fitted
+    before = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+
+    def failing(*arguments, **options):
+        raise ValueError("something went wrong")
+
+    monkeypatch.setattr(folders, "_write" if begun else "analyse", failing)
+    if begun:
+        some = SimpleNamespace(machine=SimpleNamespace(layer_sizes=(4, 3)))
+        monkeypatch.setattr(folders, "analyse", lambda *arguments, **options: some)
+    line = refused(monkeypatch, capsys, "fit", source, "--out", folder.path, "--overwrite", *OPTIONS)
+    assert "something went wrong" in line
+    after = {path: path.read_bytes() for path in folder.path.rglob("*") if path.is_file()}
+    assert after == before and not list(folder.path.parent.glob(f".{folder.path.name}.*"))
 
 
 @pytest.mark.parametrize(

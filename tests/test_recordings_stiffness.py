@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.stats import hypergeom
 
 from brute_force import BruteForce
 from conftest import small_machine
@@ -20,7 +21,7 @@ from secateur import fisher
 from secateur.model.machine import Machine
 from secateur.model.pairwise import PairwiseModel
 from secateur.recordings import parameters as parameters_module
-from secateur.recordings import ranking_stability, stiffness
+from secateur.recordings import ranking_stability, stability, stiffness
 from secateur.recordings.parameters import group_sums, parameter_list, unit_means
 from secateur.training import fit_pairwise
 from statistical import FAULTS, GROUPED, assert_within_errors, judged
@@ -315,6 +316,22 @@ def test_rankings_that_rates_make_are_told_from_those_that_coincidences_make(mod
     beyond = coupled.table.iloc[2]
     assert beyond["stable"] and beyond["correlation"] > beyond["shuffled_high"]
     assert "couplings beyond rates (0/1) is stable: rank correlation" in coupled.sentences[2]
+
+
+def test_shuffled_words_keep_their_rates_and_nothing_else():
+    """Every arrangement of a unit's spikes is as likely: bins have equal rates, pairs coincide as by chance."""
+    rng = np.random.default_rng(0)
+    half = np.zeros((40, 2), np.uint8)
+    half[:12], half[12:15, 0] = 1, 1
+    drawn = np.stack([stability._rearranged(half, rng) for _ in range(4000)]).astype(float)
+    assert (drawn.sum(axis=1) == [15, 12]).all()
+    rates = np.array([15, 12]) / 40
+    assert_within_errors(
+        drawn.mean(axis=0), np.sqrt(rates * (1 - rates) / 4000) * np.ones((40, 1)), rates + 0 * drawn[0]
+    )
+    together = (drawn[..., 0] * drawn[..., 1]).sum(axis=1)
+    chance = hypergeom(40, 15, 12)
+    assert_within_errors(together.mean(), chance.std() / np.sqrt(4000), chance.mean())
 
 
 def test_information_of_halves_by_hand(model, words):

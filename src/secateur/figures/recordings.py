@@ -155,7 +155,7 @@ def rank_frequency(results: xr.Dataset) -> Drawing:
     say_when_empty(axes, data)
     most = np.nanmax(np.nan_to_num(values.sel(source="data").values))
     once = ""
-    if most * results.attrs["n_held_out_bins"] < 1.5:
+    if most * min(results.attrs["n_held_out_bins"], results.attrs["n_drawn"]) < 1.5:  # as many words of each are ranked
         once = " No word of the recording occurs twice, so that ranks say nothing here."
         axes.text(0.5, 0.5, "every recorded word occurs once", transform=axes.transAxes, ha="center")
     axes.set_xlabel("rank of the word (log scale)")

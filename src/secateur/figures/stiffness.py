@@ -162,8 +162,8 @@ def ranking_stability(results: xr.Dataset) -> Drawing:
     caption = (
         "Would the ranking come out again? Rank correlation of Fisher information between odd and even blocks, to each "
         f"of which halves the pairwise model is fitted by itself (convention {results.attrs['convention']}), and in "
-        "data whose units were shuffled in time (mean and range over 20 shuffles): where both agree, rates alone make "
-        "the ranking."
+        f"data whose units were shuffled in time (mean and range over {results.attrs['n_shuffles']} shuffles): where "
+        "both agree, rates alone make the ranking."
     )
     return Drawing(figure, "Stability of rankings", caption)
 

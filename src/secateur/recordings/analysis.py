@@ -117,8 +117,9 @@ def analyse(
         split = folds(
             words.states, words.epochs, child_key(key_comparison, "folds"), n_folds=n_folds, hold_out=hold_out, **place
         )
-        fitted = ~split.ever_held_out if hold_out is not None else np.ones(len(words.states), bool)
-        fitted_to = words.states[fitted], words.epochs[fitted]
+        fitted_to = words.states, words.epochs
+        if hold_out is not None:
+            fitted_to = words.states[~split.ever_held_out], words.epochs[~split.ever_held_out]
         choice, chosen = None, n_hidden if n_hidden is not None else N_HIDDEN
         if choose_hidden is not None:
             say("choosing the number of hidden units")

@@ -115,7 +115,11 @@ def _conclusion(
             False,
         )
     if stiff.misfit > MOST_OFF:
-        return "Rankings mean nothing here: the pairwise fit has not converged. Fit it again with more steps.", False
+        return (
+            "Rankings mean nothing here: the pairwise fit has not converged, or holds bursts that the recording never "
+            "shows. Leave out the units with the fewest spikes, or take longer bins.",
+            False,
+        )
     if stiff.without_intervals and math.isnan(stiff.units["information_low"].iloc[0]):
         return f"No interval can be given, so single ranks mean nothing: {stiff.without_intervals[0]}.", False
     if not stable.table["stable"].any():

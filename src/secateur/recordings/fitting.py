@@ -84,7 +84,7 @@ def fit_machine(
         (words.shape[1], *hidden), child_key(key, "machine"), weight_scale=0.05, visible_bias=logit(rates)
     )
     settings = settings or default_settings(len(words))
-    rows = jnp.asarray(words, jnp.float32)
+    rows = jnp.asarray(words).astype(jnp.float32)  # made there, without another copy here
     if machine.n_layers > 2:
         machine, _ = pretrain(machine, rows, settings, child_key(key, "pretraining"), record_history=False)
     return train(machine, rows, settings, child_key(key, "training"), record_history=False)[0]

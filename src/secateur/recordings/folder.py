@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,7 @@ from secateur.recordings.analysis import Analysis, analyse
 from secateur.recordings.folds import default_folds
 from secateur.recordings.parameters import Convention
 from secateur.storage.arrays import write_atomically
+from secateur.storage.folders import replacing
 from secateur.storage.machines import save_machine
 from secateur.storage.progress import Progress, Silent, Stopwatch
 from secateur.storage.provenance import describe_versions, read_provenance
@@ -30,6 +31,18 @@ from secateur.storage.results import read_results
 from secateur.training import TrainingSettings
 
 SETTINGS = "recording.toml"
+OWN = (
+    SETTINGS,
+    "results.nc",
+    "provenance.json",
+    "report.html",
+    "words.npz",
+    "machines",
+    "tables",
+    "figures",
+    "pruning",
+)
+"""What a folder of a fitted recording consists of."""
 _STEPS = 7
 """Steps told beside the fits of every fold: three models, information of two, stability, activity."""
 
@@ -115,63 +128,66 @@ def fit_recording(
     Raises
     ------
     ValueError
-        If the words cannot be fitted or the folder is taken; then nothing has been written.
+        If the words cannot be fitted or the folder is taken; then nothing has been written, and an older fit is whole.
     """
-    folder = RecordingFolder(out)
-    _check_free(folder.path, overwrite)
-    words = load_words(source)
-    progress, clock = progress or Silent(), Stopwatch()
+    _check_free(Path(out), overwrite)
+    words, clock = load_words(source), Stopwatch()
     if n_folds is None:
         n_folds = default_folds(words.states.shape[1])
-    n_fits = 3 * (n_folds if hold_out is None else 1)
-    progress.start(_STEPS + n_fits + (choose_hidden is not None))
+    n_steps = _STEPS + 3 * (n_folds if hold_out is None else 1) + (choose_hidden is not None)
+    with replacing(Path(out), OWN) as place:
+        with clock.compilations(), _told(progress or Silent(), n_steps) as say:
+            analysis = analyse(
+                words,
+                jax.random.key(seed),
+                n_hidden=n_hidden,
+                choose_hidden=choose_hidden,
+                n_folds=n_folds,
+                hold_out=hold_out,
+                settings=training,
+                of=of,
+                convention=convention,
+                on_step=say,
+            )
+        settings = {
+            "words": Path(source).name,
+            "seed": seed,
+            "hidden": list(analysis.machine.layer_sizes[1:]),
+            "choose_hidden": None if choose_hidden is None else list(choose_hidden),
+            "folds": None if hold_out is not None else n_folds,
+            "hold_out": None if hold_out is None else [int(epoch) for epoch in hold_out],
+            "fisher": of,
+            "convention": convention,
+            "training": None if training is None else training.model_dump(mode="json", exclude_none=True),
+        }
+        facts = {
+            **describe_versions(),
+            "seed": seed,
+            "words": {"file": Path(source).name, "sha256": hashlib.sha256(Path(source).read_bytes()).hexdigest()},
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "total_seconds": round(clock.total, 2),
+            "compile_seconds": round(clock.compile_seconds, 2),
+            "n_compilations": clock.n_compilations,
+        }
+        _write(place, analysis, {name: value for name, value in settings.items() if value is not None}, facts)
+        words.save(place / "words.npz")
+    return analysis
+
+
+@contextmanager
+def _told(progress: Progress, n_steps: int) -> Iterator[Callable[[str], None]]:
+    """A function that tells what begins, and that what came before it is done."""
+    progress.start(n_steps)
     begun: list[str] = []
 
     def say(what: str) -> None:
-        if begun:  # the step before this one is done
+        if begun:
             progress.advance()
         begun.append(what)
         progress.describe(what)
 
-    with clock.compilations():
-        analysis = analyse(
-            words,
-            jax.random.key(seed),
-            n_hidden=n_hidden,
-            choose_hidden=choose_hidden,
-            n_folds=n_folds,
-            hold_out=hold_out,
-            settings=training,
-            of=of,
-            convention=convention,
-            on_step=say,
-        )
+    yield say
     progress.advance()
-    if folder.path.exists():
-        _clear(folder.path)
-    settings = {
-        "words": Path(source).name,
-        "seed": seed,
-        "hidden": list(analysis.machine.layer_sizes[1:]),
-        "choose_hidden": None if choose_hidden is None else list(choose_hidden),
-        "folds": None if hold_out is not None else n_folds,
-        "hold_out": None if hold_out is None else [int(epoch) for epoch in hold_out],
-        "fisher": of,
-        "convention": convention,
-        "training": None if training is None else training.model_dump(mode="json", exclude_none=True),
-    }
-    facts = {
-        **describe_versions(),
-        "seed": seed,
-        "words": {"file": Path(source).name, "sha256": hashlib.sha256(Path(source).read_bytes()).hexdigest()},
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "total_seconds": round(clock.total, 2),
-        "compile_seconds": round(clock.compile_seconds, 2),
-        "n_compilations": clock.n_compilations,
-    }
-    _write(folder.path, analysis, {name: value for name, value in settings.items() if value is not None}, facts)
-    words.save(folder.path / "words.npz")
-    return analysis
 
 
 def _write(path: Path, analysis: Analysis, settings: dict[str, Any], facts: dict[str, Any]) -> None:
@@ -205,18 +221,3 @@ def _check_free(path: Path, overwrite: bool) -> None:
         raise ValueError(
             f"{str(path)!r} is not the folder of a fitted recording, so it is not overwritten; choose another"
         )
-
-
-def _clear(path: Path) -> None:
-    for entry in (
-        SETTINGS,
-        "results.nc",
-        "provenance.json",
-        "report.html",
-        "words.npz",
-        "machines",
-        "tables",
-        "figures",
-    ):
-        found = path / entry
-        shutil.rmtree(found) if found.is_dir() else found.unlink(missing_ok=True)

@@ -18,9 +18,9 @@ from secateur.model.pairwise import PairwiseModel
 from secateur.model.randomness import child_key
 from secateur.model.trust import TRUSTED, NotToBeTrusted, Verdict
 from secateur.recordings.fitting import Model
+from secateur.recordings.folds import MANY_UNITS
 
-_N_CHAINS, _N_DRAWS, _N_SWEEPS, _N_BURN_IN = 64, 100, 5, 500
-_MANY_UNITS, _FEWER_CHAINS = 200, 32
+_SCHEDULE, _SCHEDULE_OF_MANY, _N_SWEEPS = (64, 100, 500), (32, 50, 250), 5  # chains, draws, sweeps of burn-in
 _MOST_SUMMED = 3e7  # states of the smaller side times units of the other: seconds for all temperatures
 _CHUNK = 2**14
 
@@ -109,15 +109,16 @@ def _slope(x: np.ndarray) -> np.ndarray:
 def _tempered(model: Model, temperature: float, key: PRNGKeyArray) -> tuple[float, float, Verdict]:
     """Value, error by the jackknife over groups of chains, and verdict, at one temperature."""
     sampler = sampling.Tempering(n_sweeps=_N_SWEEPS)
+    n_chains, n_draws, n_burn_in = _SCHEDULE if model.n_units <= MANY_UNITS else _SCHEDULE_OF_MANY
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotToBeTrusted)  # the verdict is returned
         draws = sampling.sample(
             _divided(model, temperature),
             key,
-            n_draws=_N_DRAWS,
-            n_chains=_N_CHAINS if model.n_units <= _MANY_UNITS else _FEWER_CHAINS,
+            n_draws=n_draws,
+            n_chains=n_chains,
             n_sweeps=_N_SWEEPS,
-            n_burn_in=_N_BURN_IN,
+            n_burn_in=n_burn_in,
             sampler=sampler,
         )
     energies = np.asarray(draws.energies, float).T * temperature

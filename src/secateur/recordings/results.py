@@ -97,6 +97,7 @@ def dataset(
         n_drawn=len(drawn[name]),
         comparison_sentences=list(comparison.sentences),
         stiffness_sentences=list(stiff["pairwise"].sentences),
+        n_shuffles=int(stable.table["n_shuffles"].iloc[0]),
         stability_sentences=list(stable.sentences),
         Conventions="CF-1.11",
     )

@@ -35,7 +35,7 @@ from secateur.model.pairwise import PairwiseModel
 from secateur.model.randomness import child_key
 from secateur.model.trust import TRUSTED, Verdict
 from secateur.recordings.fitting import Model, check_words
-from secateur.recordings.folds import FEWEST_BLOCKS, Blocks, blocks
+from secateur.recordings.folds import FEWEST_BLOCKS, MANY_UNITS, Blocks, blocks
 from secateur.recordings.intervals import MOST_CURVED, BlockSums, intervals, misfit, no_intervals
 from secateur.recordings.parameters import (
     CONVENTIONS,
@@ -323,7 +323,8 @@ def _drawn_sentence(n_rows: int) -> str:
 
 def _draw(model: Model, key: PRNGKeyArray) -> Draws:
     """Model states; as rows they come chain by chain, so that groups of rows are groups of independent chains."""
-    schedule: dict[str, Any] = {"n_draws": _N_DRAWS, "n_sweeps": _N_SWEEPS, "n_burn_in": _N_BURN_IN}
+    n_draws = _N_DRAWS if model.n_units <= MANY_UNITS else _N_DRAWS // 2
+    schedule: dict[str, Any] = {"n_draws": n_draws, "n_sweeps": _N_SWEEPS, "n_burn_in": _N_BURN_IN}
     return sampling.sample(model, key, n_chains=_N_CHAINS, **schedule)
 
 

@@ -25,7 +25,7 @@ Clamp = tuple[Bool[AnyArray, "..."] | None, ...]
 for each chain its own, or ``None`` for a layer that moves freely."""
 
 
-_CACHED = 500_000  # states of units that a processor's cache holds; beyond, each is read once per block of units
+_CACHED = 600_000  # states and couplings that a processor's cache holds; beyond, each is read once per block of units
 _BLOCK = 16
 
 
@@ -169,7 +169,7 @@ def _unit_sweep(
 
     steps = (jnp.arange(model.n_units), model.biases, model.couplings, base, drawn_numbers, moves)
     columns, whole = rows.T, 0
-    if rows.size > _CACHED:
+    if rows.size + model.couplings.size > _CACHED:
         whole = model.n_units // _BLOCK * _BLOCK
         blocks = tuple(step[:whole].reshape(-1, _BLOCK, *step.shape[1:]) for step in steps)
         columns, _ = jax.lax.scan(of_block, columns, blocks)

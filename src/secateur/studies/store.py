@@ -12,10 +12,10 @@ from typing import Any
 
 import tomli_w
 import xarray as xr
-from filelock import FileLock, Timeout
 
 from secateur.model.machine import Machine
 from secateur.storage.arrays import write_atomically
+from secateur.storage.folders import locked
 from secateur.storage.machines import load_machine, save_machine
 from secateur.storage.provenance import read_provenance
 from secateur.storage.results import read_results
@@ -107,19 +107,9 @@ class StudyFolder:
         ValueError
             If another run holds the lock.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path / ".lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise ValueError(
-                f"another run{self._writer()} is writing to {str(self.path)!r}; wait until it ends, or choose another "
-                "folder"
-            ) from None
-        try:
+        writing = f"another run{self._writer()} is writing to {str(self.path)!r}"
+        with locked(self.path, f"{writing}; wait until it ends, or choose another folder"):
             yield
-        finally:
-            lock.release()
 
     def _writer(self) -> str:
         """Which process writes to the folder, as far as it has said so."""

@@ -8,7 +8,6 @@ takes the curvature that the data have into account (Ferrari 2016, Phys. Rev. E 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Literal, NamedTuple
 
@@ -33,9 +32,9 @@ from secateur.training.pairwise_ascent import Scale, ascend
 
 Method = Literal["exact", "sampled"]
 
-_MOST_PSEUDO, _LEAST_PSEUDO = 30_000, 5_000  # words of which the pseudo-likelihood is maximised
-_MOST_PRODUCTS = 2e9  # words times units squared there
+_MOST_PSEUDO = 30_000  # words of which the pseudo-likelihood is maximised
 _START = 1e-2  # largest entry of its gradient, in units of a standardised statistic: a start for the ascent
+_N_STEPS, _MANY_UNITS = 500, 200  # beyond, half the steps, from independent units: the misfit of 1,000 units is 1.0
 _N_CHECKED = 500  # chains that check a fit; few and long ones, which show by themselves whether they mix
 TRUSTED_MISFIT = 2
 """Largest misfit (:attr:`FitSummary.misfit`) of a sampled fit without a warning."""
@@ -118,14 +117,15 @@ def fit_pairwise(
     method: Method | None = None,
     l2: float | None = None,
     n_chains: int = 2000,
-    n_steps: int = 500,
+    n_steps: int | None = None,
     mask: AnyArray | None = None,
     start: PairwiseModel | None = None,
 ) -> tuple[PairwiseModel, FitSummary]:
     """Fit the pairwise model to words.
 
     Up to 20 units the exact log-likelihood is maximised by L-BFGS in float64. Beyond, the pseudo-likelihood
-    ``sum_i log p(s_i | rest)`` (Besag 1975; convex) is maximised by L-BFGS, then the likelihood by stochastic ascent
+    ``sum_i log p(s_i | rest)`` (Besag 1975; convex) is maximised by L-BFGS (beyond 200 not even that: the ascent is as
+    good from independent units), then the likelihood by stochastic ascent
     with persistent Gibbs chains (Younes 1989; Tieleman 2008) whose second half is averaged (Polyak & Juditsky 1992),
     so that the moments of the model meet those of the data. The data are completed by one pseudo-word, spread evenly
     over all words, which keeps the parameters of silent units and of pairs that never coincide finite.
@@ -142,7 +142,7 @@ def fit_pairwise(
         Strength of the penalty ``l2 / 2 * sum_{i<j} J_ij^2`` per bin, in nats. ``None``: 0 for an exact fit, else
         1 / bins, a standard normal prior on every coupling.
     n_chains, n_steps
-        Persistent chains, and steps of one sweep each, of a sampled fit.
+        Persistent chains, and steps of one sweep each, of a sampled fit; ``None``: 500, beyond 200 units 250.
     mask
         ``(units, units)``, symmetric: couplings that exist; all others are zero. ``None``: all of them.
     start
@@ -179,11 +179,15 @@ def fit_pairwise(
         model = _maximise_likelihood(target, scale, 0.0 if l2 is None else l2, present)
         return model, FitSummary(method, target, enumeration.moments(model), fitted)
     penalty = 1 / n_rows if l2 is None else l2
-    if start is None:
+    if start is None and n_units > _MANY_UNITS:
+        begun = fit_independent(words)
+    elif start is None:
         begun = _maximise_pseudo_likelihood(words, scale, penalty, present)
     else:
         begun = PairwiseModel(start.biases, np.where(_symmetric(present, n_units), np.asarray(start.couplings), 0))
     begun = _without_bursts(begun, target, child_key(key, "bursts"))
+    if n_steps is None:
+        n_steps = _N_STEPS if n_units <= _MANY_UNITS else _N_STEPS // 2
     chosen = np.asarray(jax.random.randint(child_key(key, "rows"), (n_chains,), 0, n_rows))
     chains = jnp.asarray(words[chosen], jnp.float32)
     model = ascend(begun, words, scale, target, penalty, chains, child_key(key, "ascent"), n_steps, fitted)
@@ -251,27 +255,15 @@ def _maximise_pseudo_likelihood(
     words: np.ndarray, scale: Scale, l2: float, present: Bool[np.ndarray, " couplings"]
 ) -> PairwiseModel:
     """From part of the words, for the ascent to start from."""
-    n_units = words.shape[1]
     narrow = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), scale)
+    some = jnp.asarray(words[:: max(1, len(words) // _MOST_PSEUDO)])
 
-    def loss_on(rows: np.ndarray) -> Callable[..., tuple[AnyArray, AnyArray, AnyArray]]:
-        chunks = [jnp.asarray(chunk) for chunk in np.array_split(rows, math.ceil(len(rows) / _MOST_PSEUDO))]
-        shares = [len(chunk) / len(rows) for chunk in chunks]
+    def loss(slopes: np.ndarray, couplings: np.ndarray) -> tuple[AnyArray, AnyArray, AnyArray]:
+        arrays = (jnp.asarray(a, jnp.float32) for a in (slopes, couplings))
+        value, slope, coupling = _negative_pseudo_likelihood_of(*arrays, some, narrow)
+        return np.asarray(value, float), np.asarray(slope, float), np.asarray(coupling, float)
 
-        def loss(slopes: np.ndarray, couplings: np.ndarray) -> tuple[AnyArray, AnyArray, AnyArray]:
-            arrays = tuple(jnp.asarray(a, jnp.float32) for a in (slopes, couplings))
-            parts = [_negative_pseudo_likelihood_of(*arrays, chunk, narrow) for chunk in chunks]
-            value, slope, coupling = (
-                sum(share * np.asarray(part[k], float) for share, part in zip(shares, parts, strict=True))
-                for k in range(3)
-            )
-            return np.asarray(value), np.asarray(slope), np.asarray(coupling)
-
-        return loss
-
-    most = min(_MOST_PSEUDO, max(_LEAST_PSEUDO, int(_MOST_PRODUCTS / n_units**2)))
-    some = words[:: max(1, len(words) // most)]
-    return _minimise(loss_on(some), scale, l2, present, tolerance=_START)
+    return _minimise(loss, scale, l2, present, tolerance=_START)
 
 
 @jax.jit
@@ -358,4 +350,6 @@ def _checking_moments(model: PairwiseModel, key: PRNGKeyArray) -> Moments:
     start = (jnp.broadcast_to(by_turns[:, None], (_N_CHECKED, model.n_units)),)
     sampler = Gibbs(n_sweeps=5)
     state = sampler.init(model, key, _N_CHECKED, start)
-    return streamed_moments(model, sampler, state, key, n_draws=40, n_burn_in=200)
+    return streamed_moments(
+        model, sampler, state, key, n_draws=40, n_burn_in=200 if model.n_units <= _MANY_UNITS else 100
+    )

@@ -1,0 +1,87 @@
+"""Folders that take the place of older ones as a whole, or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+LOCK = ".lock"
+
+
+@contextmanager
+def locked(folder: Path, message: str) -> Iterator[None]:
+    """Keep other writers out of a folder, which is made if need be, while a ``with`` block runs.
+
+    The system frees the lock when the process that holds it ends, however it ends: a lock cannot be left behind.
+
+    Raises
+    ------
+    ValueError
+        With ``message``, if another process holds the lock.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(message) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def replacing(path: Path, own: Collection[str]) -> Iterator[Path]:
+    """A new folder beside ``path``, which takes its place when the ``with`` block ends without an error.
+
+    Until then, and after any error, the old folder is whole. What lies in it under names other than ``own`` is not
+    ours, and moves into the new one. A link's target is never touched.
+
+    Raises
+    ------
+    ValueError
+        If ``path`` is a link or a file, or another process is building its replacement.
+    """
+    path = Path(os.path.abspath(path))
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        kind = "a link" if path.is_symlink() else "a file"
+        raise ValueError(f"{str(path)!r} is {kind}, which is not replaced; give the folder itself, or another one")
+    new, old = (path.with_name(f".{path.name}.{what}") for what in ("new", "old"))
+    with locked(new, f"another process is writing what shall be {str(path)!r}; wait until it ends, or choose another"):
+        if old.exists() and not path.exists():  # a process was killed between the two renames below
+            old.rename(path)
+        _carry_over(old, path, own)  # or while it did this
+        try:
+            _empty(new)
+            yield new
+            if path.exists():
+                path.rename(old)
+            new.rename(path)
+        except BaseException:
+            if old.exists() and not path.exists():
+                old.rename(path)
+            shutil.rmtree(new, ignore_errors=True)
+            raise
+    _carry_over(old, path, own)
+
+
+def _empty(folder: Path) -> None:
+    """Remove what a process that was killed has left; the lock stays."""
+    for entry in folder.iterdir():
+        if entry.name != LOCK:
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+
+
+def _carry_over(old: Path, path: Path, own: Collection[str]) -> None:
+    if not old.exists():
+        return
+    for entry in old.iterdir():
+        if entry.name not in own and not entry.name.startswith(".") and not (path / entry.name).exists():
+            entry.rename(path / entry.name)
+    shutil.rmtree(old, ignore_errors=True)
