@@ -355,7 +355,7 @@ def fisher(
 
 
 def _told_once(progress: Progress, what: str, total: Callable[[], int]) -> Callable[..., None]:
-    """Counts epochs; after the first one, when nothing can be refused any more, says what runs and how many there are."""
+    """Counts epochs; says what runs, and how many, after the first one, when nothing can be refused any more."""
 
     def callback(*_: Any) -> None:
         nonlocal what
