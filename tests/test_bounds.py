@@ -143,7 +143,7 @@ ATTACKS: dict[str, tuple[Callable[[Path], None], str]] = {
 def test_attacks_are_refused_in_one_line(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     make, expected = ATTACKS[name]
     make(tmp_path / name)
-    monkeypatch.setattr(apart, "SECONDS", 2)
+    monkeypatch.setattr(apart, "SECONDS", 1)
     monkeypatch.setattr(apart, "MEMORY", 2**29)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ValueError, match=expected) as caught:

@@ -86,9 +86,14 @@ def test_what_a_killed_process_left_is_mended(tmp_path):
 def test_links_are_neither_followed_nor_removed(tmp_path):
     _fill(tmp_path / "elsewhere", "precious")
     (tmp_path / "fit").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ValueError, match="is a link, which is not replaced; give the folder itself"):
+    with pytest.raises(ValueError, match="is a link, which is not replaced; remove it, or choose another folder"):
         _replace(tmp_path / "fit")
     (tmp_path / "fit").unlink()
+    for hidden in (".fit.new", ".fit.old"):
+        (tmp_path / hidden).symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(ValueError, match=f"{hidden}' is a link, which is not replaced"):
+            _replace(tmp_path / "fit")
+        (tmp_path / hidden).unlink()
     _replace(tmp_path / "fit", "first")
     (tmp_path / "fit" / "tables" / "link").symlink_to(tmp_path / "elsewhere")
     (tmp_path / "file").write_text("a file")

@@ -46,13 +46,15 @@ def replacing(path: Path, own: Collection[str]) -> Iterator[Path]:
     Raises
     ------
     ValueError
-        If ``path`` is a link or a file, or another process is building its replacement.
+        If ``path`` or one of the hidden folders beside it is a link or a file, or another process is building its
+        replacement.
     """
     path = Path(os.path.abspath(path))
-    if path.is_symlink() or (path.exists() and not path.is_dir()):
-        kind = "a link" if path.is_symlink() else "a file"
-        raise ValueError(f"{str(path)!r} is {kind}, which is not replaced; give the folder itself, or another one")
     new, old = (path.with_name(f".{path.name}.{what}") for what in ("new", "old"))
+    for place in (path, new, old):
+        if place.is_symlink() or (place.exists() and not place.is_dir()):
+            kind = "a link" if place.is_symlink() else "a file"
+            raise ValueError(f"{str(place)!r} is {kind}, which is not replaced; remove it, or choose another folder")
     with locked(new, f"another process is writing what shall be {str(path)!r}; wait until it ends, or choose another"):
         if old.exists() and not path.exists():  # a process was killed between the two renames below
             old.rename(path)
