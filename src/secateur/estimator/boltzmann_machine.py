@@ -170,7 +170,7 @@ class BoltzmannMachine(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         rows = self._rows(X, reset=True)
         settings = self._settings("n_epochs", self.n_epochs, len(rows))
         self.settings_, self._key = settings, key_from(self.random_state)
-        self._visible_rates = rates_of(rows)
+        self._visible_rates = rates_of(rows).astype(np.float32)
         machine = self._initial_machine()
         default_epochs = settings.n_epochs // 2 + 1 if machine.n_layers > 2 else 0
         pretrain_epochs: Any = default_epochs if self.pretrain_epochs is None else self.pretrain_epochs

@@ -61,7 +61,7 @@ class Comparison(NamedTuple):
 def rates_of(rows: AnyArray) -> Float[np.ndarray, " visible"]:
     """Mean rate of every column; half an observation more of each state keeps log odds finite."""
     table = np.asarray(rows)
-    return ((table.sum(axis=0, dtype=np.float64) + 0.5) / (len(table) + 1)).astype(np.float32)
+    return (table.sum(axis=0, dtype=np.float64) + 0.5) / (len(table) + 1)
 
 
 def independent_log_probability(rows: AnyArray, rates: AnyArray) -> Float[np.ndarray, " rows"]:

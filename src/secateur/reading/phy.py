@@ -10,11 +10,10 @@ import numpy as np
 
 from secateur.reading import tables
 from secateur.reading.spike_trains import SpikeTrains
-from secateur.storage.limits import MAX_BYTES
+from secateur.storage.limits import MAX_BYTES, MAX_LABELS_BYTES
 from secateur.storage.npz import read_npy
 
 LABELS = ("cluster_info.tsv", "cluster_group.tsv", "cluster_groups.csv", "cluster_KSLabel.tsv")
-MAX_TEXT_BYTES = 10_000_000
 
 
 def read_folder(folder: Path, time_units: str | float | None) -> SpikeTrains:
@@ -77,6 +76,6 @@ def _labels(folder: Path, unit_ids: tuple[str, ...]) -> dict[str, np.ndarray]:
 
 
 def _text(path: Path) -> str:
-    if path.stat().st_size > MAX_TEXT_BYTES:
+    if path.stat().st_size > MAX_LABELS_BYTES:
         raise ValueError(f"{path} is too large for a table of clusters or parameters")
     return path.read_text("utf-8", "replace")

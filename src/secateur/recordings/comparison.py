@@ -19,7 +19,7 @@ import pandas as pd
 from jaxtyping import Float, PRNGKeyArray
 from scipy import stats
 
-from secateur.likelihood import LogPartition
+from secateur.likelihood import LogPartition, rates_of
 from secateur.model.arrays import AnyArray
 from secateur.model.randomness import child_key
 from secateur.recordings.fitting import (
@@ -29,7 +29,6 @@ from secateur.recordings.fitting import (
     fit_machine,
     log_partition,
     log_probability,
-    smoothed_rates,
 )
 from secateur.recordings.folds import FEWEST_BLOCKS, Folds, folds
 from secateur.training import TrainingSettings, fit_independent, fit_pairwise
@@ -113,7 +112,7 @@ def compare(
         for name, model in fitted_models(words[~test], child_key(key, "fit", fold), n_hidden, settings, fold, on_fit):
             if on_model is not None:
                 on_model(name, fold, model)
-            log_z = log_partition(model, child_key(key, "log_partition", name, fold), smoothed_rates(words[~test]))
+            log_z = log_partition(model, child_key(key, "log_partition", name, fold), rates_of(words[~test]))
             log_zs[name, fold] = log_z
             rows += per_block(
                 name, fold, log_probability(model, words[test], log_z), words[test], split.blocks.numbers[test]

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, PRNGKeyArray
 
 from secateur import likelihood
+from secateur.likelihood import rates_of
 from secateur.model import checked
 from secateur.model.arrays import AnyArray
 from secateur.model.pairwise import PairwiseModel
@@ -31,7 +32,6 @@ from secateur.recordings.fitting import (
     default_settings,
     fit_machine,
     log_probability,
-    smoothed_rates,
 )
 from secateur.recordings.folds import Blocks, blocks
 from secateur.training import fit_pairwise
@@ -248,7 +248,7 @@ class _Job(NamedTuple):
         """What is left of a model, and its log-likelihood on held-out bins."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotToBeTrusted)  # its error is contained in every interval
-            options: dict[str, Any] = {"base_rates": smoothed_rates(trained), "n_temperatures": _N_TEMPERATURES}
+            options: dict[str, Any] = {"base_rates": rates_of(trained), "n_temperatures": _N_TEMPERATURES}
             log_z = likelihood.log_partition(model, key=key, **options)
         values = log_probability(model, self.words[test], log_z)
         sums = np.bincount(self.blocks.of(test), weights=values)

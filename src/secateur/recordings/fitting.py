@@ -13,7 +13,7 @@ from jaxtyping import Float, PRNGKeyArray
 from scipy.special import logit
 
 from secateur import likelihood
-from secateur.likelihood import LogPartition
+from secateur.likelihood import LogPartition, rates_of
 from secateur.model import enumeration
 from secateur.model.arrays import AnyArray
 from secateur.model.machine import Machine
@@ -79,7 +79,7 @@ def fit_machine(
     """
     words = check_states(states)
     hidden = (n_hidden,) if isinstance(n_hidden, int) else tuple(n_hidden)
-    rates = smoothed_rates(words)
+    rates = rates_of(words)
     machine = Machine.random(
         (words.shape[1], *hidden), child_key(key, "machine"), weight_scale=0.05, visible_bias=logit(rates)
     )
@@ -152,7 +152,7 @@ def choose_n_hidden(
         test = split.held_out(fold)
         own = child_key(key, "choice", fold, n_hidden)
         machine = fit_machine(words[~test], own, n_hidden=n_hidden, settings=settings)
-        log_z = log_partition(machine, child_key(own, "log_partition"), smoothed_rates(words[~test]))
+        log_z = log_partition(machine, child_key(own, "log_partition"), rates_of(words[~test]))
         found[fold, place] = log_probability(machine, words[test], log_z).mean()
     mean = found.mean(axis=0)
     behind = found - found[:, [mean.argmax()]]
@@ -185,8 +185,3 @@ def check_words(states: AnyArray, epochs: AnyArray, model: Model | None = None) 
     if np.shape(epochs) != (len(words),):
         raise ValueError(f"epochs must hold one number per bin, ({len(words)},), got shape {np.shape(epochs)}")
     return words
-
-
-def smoothed_rates(words: np.ndarray) -> Float[np.ndarray, " units"]:
-    """Rates with half an observation more of each state, as in :func:`secateur.training.fit_independent`."""
-    return (words.sum(axis=0) + 0.5) / (len(words) + 1)

@@ -25,6 +25,9 @@ MOST_UNPACKED_RATIO = 100
 MAX_TEXT_BYTES = 2**28
 """Largest text table of a recording: about 15 million spikes, one a line."""
 
+MAX_LABELS_BYTES = 10_000_000
+"""Largest table of clusters, and largest file of parameters, in a folder of phy."""
+
 MAX_COLUMNS = 20_000
 """Most columns of a text table of a recording."""
 
