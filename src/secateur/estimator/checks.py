@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 
 import jax
@@ -32,7 +33,7 @@ def check_fit(machine: Machine, rows: Float[Array, "rows visible"], rates: AnyAr
     else:
         base = likelihood.base_bias_of(rates)
         weights = likelihood.annealed_log_weights(machine, base, key, n_chains=_CHAINS, n_temperatures=_TEMPERATURES)
-        value = float(jax.nn.logsumexp(weights) - np.log(_CHAINS))
+        value = float(jax.nn.logsumexp(weights)) - math.log(_CHAINS)
         log_z = likelihood.LogPartition(value, 0.0, n_chains=_CHAINS, n_temperatures=_TEMPERATURES, method="ais")
     found = beside_independent_units(machine, few, rates, log_z)
     if not found.better:
