@@ -156,7 +156,8 @@ def test_an_existing_folder_is_not_overwritten_unasked(finished):
 def test_a_folder_that_is_no_study_is_never_overwritten(tmp_path):
     (tmp_path / "precious.txt").write_text("mine")
     with pytest.raises(ValueError, match=r"is not the folder of a study, so it is not overwritten"):
-        StudyFolder.create(tmp_path, load_config("digits", "quick"), overwrite=True)
+        with StudyFolder.begun(tmp_path, load_config("digits", "quick"), overwrite=True):
+            raise AssertionError
     assert [p.name for p in tmp_path.iterdir()] == ["precious.txt"]
 
 

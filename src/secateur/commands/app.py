@@ -277,7 +277,7 @@ def _watched(folder: Path) -> Iterator[Progress]:
         with watch() as progress:
             yield progress
     except (OSError, MemoryError, KeyboardInterrupt):
-        if (folder / "study.toml").is_file() and not StudyFolder(folder).is_finished:
+        if StudyFolder.is_unfinished(folder):
             say(f"what is finished is kept; continue with 'secateur resume {folder}'", err=True)
         raise
     facts = StudyFolder.open(folder).provenance
@@ -291,4 +291,4 @@ def _watched(folder: Path) -> Iterator[Progress]:
 def _report(folder: StudyFolder) -> None:
     from secateur.report import write_report
 
-    say(f"report: {write_report(folder)}")
+    say(f"report: {folder.shown / write_report(folder).name}")

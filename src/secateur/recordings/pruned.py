@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import jax
@@ -16,7 +15,7 @@ from secateur.pruning import Criterion
 from secateur.reading.words import Words, load_words
 from secateur.recordings.decimation import CRITERIA, Decimation, What, decimate
 from secateur.recordings.folder import RecordingFolder
-from secateur.storage.arrays import write_atomically
+from secateur.storage.folders import locked, replacing
 from secateur.storage.progress import Progress, Silent
 from secateur.storage.results import read_results
 
@@ -60,49 +59,56 @@ def prune_recording(
     Raises
     ------
     ValueError
-        If there is no fitted recording, results are there already, or the recording cannot be pruned so.
+        If there is no fitted recording, results are there already, the recording cannot be pruned so, or another
+        process writes to its folder.
     """
     place = RecordingFolder.open(folder)
     out = place.path / FOLDER / f"{what}.nc"
     if out.exists() and not overwrite:
         raise ValueError(f"{str(out)!r} exists already; say --overwrite to replace it")
-    words = load_words(place.path / "words.npz")
-    progress = progress or Silent()
-    n_paths = 2 * len(criteria) * n_rounds
-    progress.start(n_paths + 2 + ((1 + len(criteria)) if what == "couplings" else 0))
-    begun: list[str] = []
+    busy = f"another process is writing to {str(place.path)!r}; wait until it ends"
+    with locked(place.path, busy):
+        words = load_words(place.path / "words.npz")
+        progress = progress or Silent()
+        n_paths = 2 * len(criteria) * n_rounds
+        progress.start(n_paths + 2 + ((1 + len(criteria)) if what == "couplings" else 0))
+        begun: list[str] = []
 
-    def say(step: str) -> None:
-        if begun:
-            progress.advance()
-        begun.append(step)
-        progress.describe(step)
+        def say(step: str) -> None:
+            if begun:
+                progress.advance()
+            begun.append(step)
+            progress.describe(step)
 
-    hidden = tuple(place.settings["hidden"])
-    found = decimate(
-        words.states,
-        words.epochs,
-        jax.random.key(seed),
-        what=what,
-        criteria=criteria,
-        fraction=fraction,
-        n_rounds=n_rounds,
-        n_hidden=hidden[0] if len(hidden) == 1 else hidden,
-        bin_size=words.bin_size,
-        on_step=say,
-    )
-    progress.advance()
-    results = _dataset(found, what, words).assign_attrs(
-        what=what, fraction=fraction, n_rounds=n_rounds, seed=seed, words=place.settings["words"]
-    )
-    out.parent.mkdir(exist_ok=True)
-    write_atomically(out, lambda t: results.to_netcdf(t, engine="h5netcdf"))
-    table = _table(results)
-    write_atomically(out.with_suffix(".csv"), partial(table.to_csv, index=False))
-    if what == "couplings":
-        kept = _kept_table(results)
-        write_atomically(out.with_name("kept-couplings.csv"), partial(kept.to_csv, index=False))
+        hidden = tuple(place.settings["hidden"])
+        found = decimate(
+            words.states,
+            words.epochs,
+            jax.random.key(seed),
+            what=what,
+            criteria=criteria,
+            fraction=fraction,
+            n_rounds=n_rounds,
+            n_hidden=hidden[0] if len(hidden) == 1 else hidden,
+            bin_size=words.bin_size,
+            on_step=say,
+        )
+        progress.advance()
+        results = _dataset(found, what, words).assign_attrs(
+            what=what, fraction=fraction, n_rounds=n_rounds, seed=seed, words=place.settings["words"]
+        )
+        _write(out.parent, results, what)
     return results
+
+
+def _write(folder: Path, results: xr.Dataset, what: What) -> None:
+    """Results and tables, all or none; what lies there of the other kind stays."""
+    own = [f"{what}.nc", f"{what}.csv", *(["kept-couplings.csv"] if what == "couplings" else [])]
+    with replacing(folder, own) as new:
+        results.to_netcdf(new / own[0], engine="h5netcdf")
+        _table(results).to_csv(new / own[1], index=False)
+        if what == "couplings":
+            _kept_table(results).to_csv(new / own[2], index=False)
 
 
 def _dataset(found: Decimation, what: What, words: Words) -> xr.Dataset:

@@ -41,7 +41,7 @@ def run(
     out
         Folder to make.
     overwrite
-        Replace an earlier run in that folder.
+        Replace an earlier run in that folder, when this one is finished; until then the earlier one is whole.
     progress
         Told what runs and how much is done.
     workers
@@ -49,7 +49,8 @@ def run(
     scheduler
         Address of a Dask scheduler whose workers see the folder under the same path; in place of ``workers``.
     then
-        Called with the finished folder while no other run may write to it, e.g. to write the report.
+        Called with the finished folder while no other run may write to it, e.g. to write the report. Until it returns
+        the folder may lie beside the place it will have, ``folder.shown``.
 
     Returns
     -------
@@ -63,16 +64,15 @@ def run(
     OSError
         If the folder cannot be written, or no scheduler answers.
     """
+    config = config.model_copy(update={"data": config.data.with_absolute_paths()})
     crew, clock = _crew(workers, scheduler), Stopwatch()
     # Data and workers before anything is written: settings that do not fit leave nothing behind.
     study = prepare(config, batches(config)[0], clock)
-    with crew as found:
-        folder = StudyFolder.create(out, config, overwrite)
-        with folder.locked():
-            results = _finish(folder, config, study, found, progress or Silent(), clock)
-            if then is not None:
-                then(folder)
-            return results
+    with crew as found, StudyFolder.begun(out, config, overwrite) as folder:
+        results = _finish(folder, config, study, found, progress or Silent(), clock)
+        if then is not None:
+            then(folder)
+        return results
 
 
 def resume(
@@ -95,11 +95,8 @@ def resume(
     OSError
         If the folder cannot be written, or no scheduler answers.
     """
-    folder = StudyFolder(path)
-    if not (folder.path / "study.toml").is_file():
-        raise ValueError(f"{str(path)!r} holds no study (study.toml is missing); begin one with 'secateur run'")
     crew, clock = _crew(workers, scheduler), Stopwatch()
-    with folder.locked():
+    with StudyFolder.continued(path) as folder:
         if folder.is_finished and folder.provenance.get("finished"):
             _ = folder.config  # refuses changed settings
             folder.remove_records()
