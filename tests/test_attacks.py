@@ -7,7 +7,7 @@ import pytest
 
 from command_line import call, refused
 from secateur.commands import app as cli
-from secateur.commands.printing import plain
+from secateur.storage.text import plain
 from secateur.studies import StudyFolder
 from secateur.studies.settings import DataSettings
 from synthetic_study import synthetic_config, synthetic_results, write_study

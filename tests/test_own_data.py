@@ -341,5 +341,5 @@ def test_files_are_named_whole_where_a_study_leaves_its_folder(images, tmp_path,
 class StopsAtOnce(Silent):
     """Interrupts a study when it starts."""
 
-    def start(self, total, done=0):
+    def start(self, plan, done=None):
         raise KeyboardInterrupt

@@ -35,7 +35,7 @@ Method = Literal["exact", "sampled"]
 _MOST_PSEUDO = 30_000  # words of which the pseudo-likelihood is maximised
 _START = 1e-2  # largest entry of its gradient, in units of a standardised statistic: a start for the ascent
 _N_STEPS, _MANY_UNITS = 500, 200  # beyond, half the steps, from independent units: the misfit of 1,000 units is 1.0
-_BINS_PER_STEP, _MOST_STEPS = 100, 2000  # more bins have smaller sampling errors, which the ascent has to meet
+_BINS_PER_STEP, _MOST_STEPS = 50, 4000  # more bins have smaller sampling errors, which the ascent has to meet
 _N_CHECKED = 500  # chains that check a fit; few and long ones, which show by themselves whether they mix
 TRUSTED_MISFIT = 2
 """Largest misfit (:attr:`FitSummary.misfit`) of a sampled fit without a warning."""
@@ -143,8 +143,8 @@ def fit_pairwise(
         Strength of the penalty ``l2 / 2 * sum_{i<j} J_ij^2`` per bin, in nats. ``None``: 0 for an exact fit, else
         1 / bins, a standard normal prior on every coupling.
     n_chains, n_steps
-        Persistent chains, and steps of one sweep each, of a sampled fit; ``None``: a step for every 100 bins, at least
-        500 and at most 2,000; beyond 200 units 250.
+        Persistent chains, and steps of one sweep each, of a sampled fit; ``None``: a step for every 50 bins, at least
+        500 and at most 4,000; beyond 200 units 250.
     mask
         ``(units, units)``, symmetric: couplings that exist; all others are zero. ``None``: all of them.
     start
