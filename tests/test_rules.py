@@ -63,6 +63,7 @@ def test_what_the_built_in_rules_declare():
         "fi-times-weight-squared": ("synapses", {"coincidences"}),
         "decimation-kl": ("synapses", {"coincidences"}),
         "likelihood-loss": ("synapses", {"coincidences", "rows"}),
+        "optimal-brain-surgeon": ("synapses", {"states"}),
         "eigenvector-fi": ("synapses", {"states"}),
         "random-units": ("units", set()),
         "weakest-units": ("units", set()),
@@ -112,7 +113,8 @@ def test_a_rule_that_needs_no_averages_gets_none(name):
 
 @pytest.mark.usefixtures("no_averages")
 @pytest.mark.parametrize(
-    "name", [name for name in RULES if name not in (*NEEDLESS, "eigenvector-fi", "unit-information")]
+    "name",
+    [name for name in RULES if name not in (*NEEDLESS, "eigenvector-fi", "optimal-brain-surgeon", "unit-information")],
 )
 def test_twin_a_rule_that_needs_averages_asks_for_them(name):
     with pytest.raises(AssertionError, match="averages were taken"):

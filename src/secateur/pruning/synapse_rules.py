@@ -13,7 +13,9 @@ from secateur import fisher
 from secateur.likelihood import removal_loss
 from secateur.model import units
 from secateur.model.arrays import AnyArray
+from secateur.model.machine import Parameters
 from secateur.pruning.given import Synapses, WholeMachine, moments_of_whole, row_averages_of
+from secateur.pruning.removal import Masks
 from secateur.pruning.rules import rule
 
 
@@ -64,6 +66,17 @@ def decimation_kl(synapses: Synapses) -> Float[AnyArray, "lower upper"]:
 def likelihood_loss(whole: WholeMachine) -> tuple[Float[AnyArray, "lower upper"], ...]:
     """Loss of mean log p of the data, nats, when the synapse alone goes."""
     return removal_loss.synapse_losses(whole.machine, row_averages_of(whole), moments_of_whole(whole))
+
+
+def compensated(whole: WholeMachine, masks: Masks) -> Parameters:
+    """Parameters that make up for all removed synapses together, to second order."""
+    return fisher.compensated(whole.machine, whole.source, masks)
+
+
+@rule("optimal-brain-surgeon", needs=("states",), correct=compensated)
+def optimal_brain_surgeon(whole: WholeMachine) -> tuple[Float[AnyArray, "lower upper"], ...]:
+    """Saliency ``w^2 / (2 [F^-1]_qq)`` of Optimal Brain Surgeon (Hassibi & Stork 1993)."""
+    return fisher.removal_saliency(whole.machine, whole.source, whole.key).values
 
 
 @rule("eigenvector-fi", needs=("states",))
