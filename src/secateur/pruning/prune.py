@@ -40,12 +40,15 @@ class Step(NamedTuple):
         Synapses that stay, without those of dead units.
     counts
         What the rule took.
+    importance
+        What it went by: one array per weight matrix, or per hidden layer.
     parameters
         What the rule makes of the parameters; ``None`` for a rule that leaves them as they are.
     """
 
     masks: Masks
     counts: tuple[RemovalCount, ...]
+    importance: tuple[np.ndarray, ...] = ()
     parameters: Parameters | None = None
 
     def applied(self, machine: Machine) -> Machine:
@@ -161,7 +164,8 @@ def pruning_step(
     except ValueError as error:
         raise ValueError(f"criterion {rule.name!r}, {error}") from error
     left = remove_dead_units(kept)
-    return Step(left, counts, corrected(machine, source, rule, key_rule, left, visible))
+    parameters = corrected(machine, source, rule, key_rule, left, visible)
+    return Step(left, counts, tuple(importance), parameters)
 
 
 def _source_for(machine: Machine, rule: Rule, source: Source | None, key: PRNGKeyArray) -> Source | None:
