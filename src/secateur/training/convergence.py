@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.linalg import solve_triangular
 from scipy.optimize import minimize
+from threadpoolctl import threadpool_limits
 
 from secateur import fisher
 from secateur.fisher.surgery import DAMPING, MAX_DENSE
@@ -125,16 +126,19 @@ def _metric(machine: Machine) -> Float[np.ndarray, "parameters parameters"] | No
 def _stretch(loss: _Loss, point: np.ndarray, factor: np.ndarray | None, n: int) -> tuple[np.ndarray, float, int]:
     """So many iterations from a point: where they end, the loss there, and how many they were."""
     options = {"maxiter": n, "maxfun": 4 * n, "maxcor": 30, "gtol": 0.0, "ftol": 0.0}
-    if factor is None:
-        found = minimize(loss, point, jac=True, method="L-BFGS-B", options=options)
-        return found.x, float(found.fun), int(found.nit)
 
     def in_coordinates(place: np.ndarray) -> tuple[float, np.ndarray]:
+        if factor is None:
+            return loss(place)
         value, gradient = loss(solve_triangular(factor.T, place))
         return value, solve_triangular(factor, gradient, lower=True)
 
-    found = minimize(in_coordinates, factor.T @ point, jac=True, method="L-BFGS-B", options=options)
-    return solve_triangular(factor.T, found.x), float(found.fun), int(found.nit)
+    begin = point if factor is None else factor.T @ point
+    # Threads that wait for each other in its many small systems took fifteen times as long as one.
+    with threadpool_limits(1, user_api="blas"):
+        found = minimize(in_coordinates, begin, jac=True, method="L-BFGS-B", options=options)
+    end = found.x if factor is None else solve_triangular(factor.T, found.x)
+    return end, float(found.fun), int(found.nit)
 
 
 def _loss(
