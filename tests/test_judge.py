@@ -260,3 +260,19 @@ def test_twin_removal_in_one_go_is_not_greedy(rbm):
     mask[at_once] = False
     loss = _mean(rbm, rows) - _mean(rbm.with_masks([mask.reshape(5, 4)]), rows)
     assert greedy.losses[-1] < loss
+
+
+@pytest.mark.parametrize("name", ["rbm", "dbm-2-hidden"])
+def test_greedy_removal_is_a_rule_too(name):
+    """Importance is the number of the step; half of the synapses go as in half of the steps."""
+    machine = small_machine(name, masked=True)
+    rows = _rows(machine)
+    path = greedy_removal(machine, rows, machine.synapse_counts)
+    steps = importance(machine, None, "greedy-likelihood", KEY, rows)
+    for number, (matrix, i, j) in enumerate(path.order.tolist(), start=1):
+        assert steps[matrix][i, j] == number
+    if name == "rbm":
+        (mask,) = pruned_masks(machine, None, "greedy-likelihood", 0.5, KEY, visible=rows)
+        np.testing.assert_array_equal(mask, greedy_removal(machine, rows, 7).masks[0])
+        (one,) = judge(machine, rows, ["greedy-likelihood"], fraction=0.5, key=KEY)
+        assert one.regret == pytest.approx(0, abs=1e-12)
