@@ -2,6 +2,7 @@
 
 from secateur.fisher.diagonal import FisherInformation, Source, heuristic, heuristic_information, moments_from, variance
 from secateur.fisher.full_matrix import FisherMatrix, leading_eigenvector_importance, matrix
+from secateur.fisher.spectrum import Spectrum, spectrum
 from secateur.fisher.surgery import RemovalSaliency, compensated, removal_saliency
 
 __all__ = [
@@ -9,6 +10,7 @@ __all__ = [
     "FisherMatrix",
     "RemovalSaliency",
     "Source",
+    "Spectrum",
     "compensated",
     "heuristic",
     "heuristic_information",
@@ -16,5 +18,6 @@ __all__ = [
     "matrix",
     "moments_from",
     "removal_saliency",
+    "spectrum",
     "variance",
 ]

@@ -168,15 +168,15 @@ class _Damped:
     """The Fisher information matrix and its damping, dense or as products alone."""
 
     def __init__(self, information: FisherMatrix, damping: float):
-        share = float(checked.finite(damping, "damping"))
-        if share <= 0:
+        checked.finite(damping, "damping")  # which comes back in single precision
+        if damping <= 0:
             raise ValueError(
                 f"damping must be a positive share of the mean eigenvalue, got {damping!r}; the matrix is near "
                 f"singular without it, {DAMPING} suits most machines"
             )
         self._information = information
         fisher = information.diagonal().astype(float)
-        self._added = share * fisher.mean()
+        self._added = damping * fisher.mean()
         self._diagonal = fisher + self._added
 
     def dense(self) -> Float[np.ndarray, "parameters parameters"]:

@@ -89,8 +89,8 @@ def converge(
     enumeration.check_size(machine.layer_sizes, "training", "train with method='cd' or 'pcd'")
     rows, frequencies = patterns(checked.host_rows(visible, machine.layer_sizes[0]))
     max_iterations = checked.count("max_iterations", max_iterations)
-    least = float(checked.finite(tolerance, "tolerance"))
-    if least <= 0:
+    checked.finite(tolerance, "tolerance")
+    if tolerance <= 0:
         raise ValueError(
             f"tolerance must be a positive number of nats, got {tolerance}; {TOLERANCE} suits most machines"
         )
@@ -100,12 +100,12 @@ def converge(
         shares = jnp.asarray(frequencies, jnp.float64)
         loss = partial(_loss, machine, layout, jnp.asarray(rows, jnp.float64), shares / shares.sum())
         value = loss(point)[0]
-        while n_iterations < max_iterations and gain >= least:
+        while n_iterations < max_iterations and gain >= tolerance:
             factor = _metric(_at(machine, layout, point))
             point, now, used = _stretch(loss, point, factor, min(STRETCH, max_iterations - n_iterations))
             gain, value, n_iterations = value - now, now, n_iterations + max(used, 1)
     reason = f"{n_iterations:,} iterations were no end, the last ones gained {gain:.1e} nats; allow more"
-    verdict = Verdict(() if gain < least else (reason,))
+    verdict = Verdict(() if gain < tolerance else (reason,))
     return Converged(_at(machine, layout, point), -value, float(gain), n_iterations, verdict)
 
 
