@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from command_line import call, refused
 from secateur.commands import app as cli
-from secateur.commands.printing import plain
+from secateur.storage.text import plain
 from secateur.studies import StudyFolder
+from secateur.studies.settings import DataSettings
 from synthetic_study import synthetic_config, synthetic_results, write_study
 
 
@@ -35,6 +37,64 @@ def test_settings_that_change_no_number_may_change(study):
     text = settings.read_text("utf-8")
     settings.write_text(text.replace("threads = 2", "threads = 1"), "utf-8")
     assert settings.read_text("utf-8") != text and StudyFolder(study.path).config.threads == 1
+
+
+class TestOverwriting:
+    """An earlier study stays whole until the new one is finished."""
+
+    @staticmethod
+    def _seen(folder):
+        return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def test_it_is_whole_while_the_new_one_is_made_and_after_it_failed(self, study):
+        before = self._seen(study.path)
+        with pytest.raises(KeyboardInterrupt), StudyFolder.begun(study.path, study.config, overwrite=True) as new:
+            assert new.path != study.path == new.shown
+            (new.path / "tasks").mkdir()
+            (new.path / "tasks" / "record").write_text("half")
+            assert self._seen(study.path).items() >= before.items()
+            for again in (StudyFolder.begun(study.path, study.config, overwrite=True), study.locked()):
+                with pytest.raises(ValueError, match="another run"), again:
+                    pass
+            raise KeyboardInterrupt
+        assert self._seen(study.path).items() >= before.items() and StudyFolder.is_unfinished(study.path)
+        with StudyFolder.continued(study.path) as new:  # goes on where the new one stopped
+            assert (new.path / "tasks" / "record").read_text() == "half"
+            (new.path / "results.nc").write_bytes(b"new")
+        assert (study.path / "results.nc").read_bytes() == b"new" and not (study.path / "provenance.json").exists()
+        assert [path.name for path in study.path.parent.iterdir()] == [study.path.name]
+
+    def test_a_kill_between_the_two_renames_loses_nothing(self, study):
+        with pytest.raises(OSError, match="stop"), StudyFolder.begun(study.path, study.config, overwrite=True):
+            raise OSError("stop")
+        study.path.rename(study.path.with_name(f".{study.path.name}.old"))
+        with pytest.raises(OSError, match="stop"), StudyFolder.continued(study.path):
+            assert StudyFolder(study.path).is_finished
+            raise OSError("stop")
+        assert StudyFolder(study.path).is_finished
+
+    def test_links_are_not_followed(self, study, tmp_path):
+        before = self._seen(study.path)
+        (tmp_path / "link").symlink_to(study.path)
+        new = StudyFolder.begun(tmp_path / "link", study.config, overwrite=True)
+        with pytest.raises(ValueError, match="is a link, which is not replaced; remove it"), new:
+            pass
+        precious = tmp_path / "precious"
+        precious.mkdir()
+        (precious / "file").write_text("mine")
+        (study.path / "figures").symlink_to(precious)
+        with StudyFolder.begun(study.path, study.config, overwrite=True):
+            pass
+        assert (precious / "file").read_text() == "mine" and len(self._seen(study.path)) < len(before)
+
+    def test_data_in_the_folder_are_not_removed(self, study):
+        np.save(study.path / "rows.npy", np.eye(20, 4, dtype=np.uint8))
+        config = study.config
+        config = config.model_copy(update={"data": DataSettings(rows=str(study.path / "rows.npy"))})
+        new = StudyFolder.begun(study.path, config, overwrite=True)
+        with pytest.raises(ValueError, match=r"rows.npy' lie in the folder that would be replaced; copy them"), new:
+            pass
+        assert (study.path / "rows.npy").exists() and study.is_finished
 
 
 def test_a_report_waits_for_no_run_that_writes(monkeypatch, capsys, study):

@@ -114,14 +114,14 @@ def test_an_interrupted_study_leaves_its_workers_idle(scheduler, tmp_path):
     """Whoever resumes at once must not meet a worker that still writes."""
 
     class Interrupts(sc.studies.Progress):
-        def start(self, total, done=0):
-            self.total = total
+        def start(self, plan, done=None):
+            pass
 
         def describe(self, what):
             if "round 1 of" in what:
                 (tmp_path / "round").touch()
 
-        def advance(self, epochs=1):
+        def advance(self, kind, seconds):
             pass
 
     def interrupt():

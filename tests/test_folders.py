@@ -107,6 +107,6 @@ def test_links_are_neither_followed_nor_removed(tmp_path):
 def test_two_writers_are_kept_apart(tmp_path):
     with replacing(tmp_path / "fit", OWN) as place:
         _fill(place, "new")
-        with pytest.raises(ValueError, match="another process is writing what shall be"):
+        with pytest.raises(ValueError, match="another process is writing to"):
             _replace(tmp_path / "fit", "second")
     assert _seen(tmp_path / "fit") == WHOLE

@@ -8,11 +8,13 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+import tomli_w
 import xarray as xr
 
 import secateur as sc
 from command_line import call, refused
 from secateur.data.tables import Tables, read_tables
+from secateur.storage.progress import Silent
 from secateur.studies import StudyFolder, load_config
 from secateur.studies.config import resolved
 from secateur.studies.defaults import config_for_files
@@ -314,3 +316,30 @@ def test_the_schema_of_study_files_knows_every_setting(monkeypatch, capsys):
     sizes = schema["properties"]["sizes"]["additionalProperties"]["properties"]
     assert set(load_config("digits").model_dump()) <= set(sizes) and "like" in sizes
     assert "required" not in schema and schema["$defs"]["DataSettings"]["additionalProperties"] is False
+
+
+def test_files_are_named_whole_where_a_study_leaves_its_folder(images, tmp_path, monkeypatch):
+    """A study file names its rows as they lie beside it; the folder of the run lies elsewhere."""
+    rows = (images[0].reshape(len(images[0]), -1) > 128).astype(np.uint8)
+    (tmp_path / "mine").mkdir()
+    np.save(tmp_path / "mine" / "rows.npy", rows)
+    chosen = config_for_files(tmp_path / "mine" / "rows.npy", SMALL, {}).config
+    settings = chosen.model_dump(mode="json", exclude_none=True)
+    settings["data"] |= {"rows": "rows.npy", "data_dir": "sets"}
+    (tmp_path / "mine" / "study.toml").write_text(tomli_w.dumps(settings), "utf-8")
+    monkeypatch.chdir(tmp_path)
+    found = load_config(tmp_path / "mine" / "study.toml").data.with_absolute_paths()
+    assert found.rows == str(tmp_path / "mine" / "rows.npy") and found.data_dir == str(tmp_path / "sets")
+    labelled = found.model_copy(update={"labels": "a-column"}).with_absolute_paths()
+    assert labelled.labels == "a-column" and labelled.rows == found.rows
+    stopped = StopsAtOnce()
+    with pytest.raises(KeyboardInterrupt):
+        sc.studies.run(load_config(tmp_path / "mine" / "study.toml"), tmp_path / "out", progress=stopped)
+    assert StudyFolder(tmp_path / "out").config.data.rows == found.rows
+
+
+class StopsAtOnce(Silent):
+    """Interrupts a study when it starts."""
+
+    def start(self, plan, done=None):
+        raise KeyboardInterrupt

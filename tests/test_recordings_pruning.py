@@ -20,6 +20,7 @@ from secateur.reading.words import Words
 from secateur.recordings.decimation import decimate
 from secateur.recordings.folder import fit_recording
 from secateur.report import recordings as report_module
+from secateur.storage.folders import locked
 from secateur.training import fit_pairwise
 
 KEY = jax.random.key(0)
@@ -159,6 +160,11 @@ def test_the_command_prunes_couplings_and_the_report_shows_it(folder, monkeypatc
     assert kept[0] == "first_unit,second_unit,weight-magnitude,random" and len(kept) == 11
     line = refused(monkeypatch, capsys, "prune", folder, *options)
     assert "couplings.nc' exists already; say --overwrite to replace it" in line
+
+    with locked(folder, "busy"):
+        line = refused(monkeypatch, capsys, "prune", folder, *options, "--overwrite")
+        assert "another process is writing to" in line
+    assert sorted(path.name for path in folder.iterdir() if path.name.startswith(".")) == [".lock"]
 
     def drawn_before(results, path):  # every figure is drawn in another test
         figures = {name: path / "figures" / f"{name}.png" for name in FIGURES}

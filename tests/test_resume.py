@@ -28,17 +28,20 @@ from study_settings import TINY
 SETTINGS = TINY | {"trials_at_once": 1, "retraining.n_epochs": 2}
 
 
+EPOCHS = ("training", "retraining")
+
+
 class StopsAfter(Silent):
     """Interrupts the study after some epochs."""
 
     def __init__(self, epochs):
         self.left, self.began = epochs, (0, 0)
 
-    def start(self, total, done=0):
-        self.began = (total, done)
+    def start(self, plan, done=None):
+        self.began = tuple(sum(n for kind, n in (steps or {}).items() if kind in EPOCHS) for steps in (plan, done))
 
-    def advance(self, epochs=1):
-        self.left -= epochs
+    def advance(self, kind, seconds):
+        self.left -= kind in EPOCHS
         if self.left == 0:
             raise KeyboardInterrupt
 

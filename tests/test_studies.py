@@ -1,4 +1,5 @@
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -15,16 +16,20 @@ from study_settings import TINY
 
 class Watcher(Silent):
     def __init__(self):
-        self.total, self.done, self.said = 0, 0, []
+        self.plan, self.said = {}, []
+        self.steps: Counter[str] = Counter()
+        self.seconds: Counter[str] = Counter()
 
-    def start(self, total, done=0):
-        self.total, self.done = total, done
+    def start(self, plan, done=None):
+        self.plan = {kind: n for kind, n in plan.items() if n}
+        assert not any(done.values())
 
     def describe(self, what):
         self.said.append(what)
 
-    def advance(self, epochs=1):
-        self.done += epochs
+    def advance(self, kind, seconds):
+        self.steps[kind] += 1
+        self.seconds[kind] += seconds
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +83,14 @@ def test_saved_machines_are_compact_and_agree_with_the_results(finished):
                 np.testing.assert_array_equal(np.flatnonzero(alive), machine.unit_indices[1])
 
 
-def test_progress_counts_all_epochs_and_names_rule_trials_and_round(finished):
-    _, _, watcher = finished
-    assert watcher.done == watcher.total == 2 * 2 + 2 + 2 * 2 * 1
+def test_progress_counts_all_steps_and_names_rule_trials_and_round(finished):
+    folder, _, watcher = finished
+    epochs = {"training": 2 * 2 + 2, "retraining": 2 * 2 * 1}
+    assert watcher.steps == watcher.plan == epochs | {"measuring": 1, "round": 2 * 2, "timing": 1}
     assert "trials 1-2: variance-fi, round 2 of 2" in watcher.said
+    spent = folder.provenance["seconds"]
+    of_tasks = sum(seconds for name, seconds in spent.items() if name != "prepare")
+    assert sum(n for kind, n in watcher.seconds.items() if kind != "timing") == pytest.approx(of_tasks, rel=0.1)
 
 
 def test_provenance_tells_versions_times_and_compilations(finished):
@@ -156,7 +165,8 @@ def test_an_existing_folder_is_not_overwritten_unasked(finished):
 def test_a_folder_that_is_no_study_is_never_overwritten(tmp_path):
     (tmp_path / "precious.txt").write_text("mine")
     with pytest.raises(ValueError, match=r"is not the folder of a study, so it is not overwritten"):
-        StudyFolder.create(tmp_path, load_config("digits", "quick"), overwrite=True)
+        with StudyFolder.begun(tmp_path, load_config("digits", "quick"), overwrite=True):
+            raise AssertionError
     assert [p.name for p in tmp_path.iterdir()] == ["precious.txt"]
 
 

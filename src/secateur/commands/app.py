@@ -186,7 +186,7 @@ def list_data(data_dir: DataDir = None) -> None:
 def fetch_data(name: Annotated[str, typer.Argument(help="Name of a data set.")], data_dir: DataDir = None) -> None:
     """Download a data set and verify it; what an interrupted download left is used."""
     from secateur import data
-    from secateur.commands.terminal import watch_download
+    from secateur.storage.watching import watch_download
 
     with watch_download(name) as progress:
         rows = data.fetch(name, data_dir, progress)
@@ -270,14 +270,14 @@ def _names(text: str | None) -> list[str] | None:
 @contextmanager
 def _watched(folder: Path) -> Iterator[Progress]:
     """Progress on the terminal while a study runs; then how long it took, or how to go on."""
-    from secateur.commands.terminal import watch
+    from secateur.storage.watching import watch
     from secateur.studies import StudyFolder
 
     try:
         with watch() as progress:
             yield progress
     except (OSError, MemoryError, KeyboardInterrupt):
-        if (folder / "study.toml").is_file() and not StudyFolder(folder).is_finished:
+        if StudyFolder.is_unfinished(folder):
             say(f"what is finished is kept; continue with 'secateur resume {folder}'", err=True)
         raise
     facts = StudyFolder.open(folder).provenance
@@ -291,4 +291,4 @@ def _watched(folder: Path) -> Iterator[Progress]:
 def _report(folder: StudyFolder) -> None:
     from secateur.report import write_report
 
-    say(f"report: {write_report(folder)}")
+    say(f"report: {folder.shown / write_report(folder).name}")

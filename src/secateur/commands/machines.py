@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from secateur.model.machine import Machine
     from secateur.pruning import Round
     from secateur.storage.machines import MachineFile
-    from secateur.storage.progress import Progress
 
 MachineArgument = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A saved machine (.safetensors).")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
@@ -113,11 +112,12 @@ def fit(
         )
     hidden = hidden or "100"
     check_out(out, overwrite, MACHINE_SUFFIX)
-    from secateur.commands.terminal import watch
     from secateur.data.rows import read_rows
     from secateur.estimator import BoltzmannMachine
     from secateur.model.trust import PoorFit
     from secateur.storage.machines import save_machine
+    from secateur.storage.progress import told_once
+    from secateur.storage.watching import watch
     from secateur.studies.config import parse_change
 
     settings: dict[str, Any] = {
@@ -132,7 +132,7 @@ def fit(
     values = read_rows(rows, binarize=binarize)
     trained_on, held_out = parted(values, seed)
     with watch() as progress:
-        told = _told_once(progress, "training", lambda: model._epochs_in_all)
+        told = told_once(progress, "training", lambda: model._epochs_in_all)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", PoorFit)  # the closing line says so, of held-out rows
             model.fit(trained_on, callback=told)
@@ -354,30 +354,19 @@ def fisher(
     say(f"table: {out}, {model.n_synapses:,} synapses and {model.n_units:,} units")
 
 
-def _told_once(progress: Progress, what: str, total: Callable[[], int]) -> Callable[..., None]:
-    """Counts epochs; says what runs, and how many, after the first one, when nothing can be refused any more."""
-
-    def callback(*_: Any) -> None:
-        nonlocal what
-        if what:
-            progress.start(total())
-            progress.describe(what)
-        progress.advance()
-        what = ""
-
-    return callback
-
-
 def _watched(loop: Iterator[Round], criterion: str, n_rounds: int) -> Iterator[Round]:
     """The rounds of pruning with progress, for retraining takes time."""
-    from secateur.commands.terminal import watch
+    from secateur.storage.progress import Steps
+    from secateur.storage.watching import watch
 
     with watch() as progress:
-        progress.start(n_rounds)
+        progress.start({"round": n_rounds})
+        steps = Steps(progress)
         for number in range(1, n_rounds + 1):
             progress.describe(f"{criterion}, round {number} of {n_rounds}")
-            yield next(loop)
-            progress.advance()
+            found = next(loop)
+            steps.done("round")
+            yield found
 
 
 def _save_round(path: Path, machine: Machine, parent: Path, facts: dict[str, Any]) -> None:

@@ -101,10 +101,10 @@ def fit_words(
         raise ValueError("--hidden and --choose-hidden exclude each other; give one of them")
     if folds is not None and hold_out is not None:
         raise ValueError("--folds and --hold-out exclude each other; give one of them")
-    from secateur.commands.terminal import watch
     from secateur.reading.words import load_words
     from secateur.recordings.fitting import default_settings
     from secateur.recordings.folder import fit_recording
+    from secateur.storage.watching import watch
     from secateur.studies.config import parse_change
     from secateur.training import TrainingSettings
 
@@ -146,9 +146,9 @@ def prune_fitted(
     overwrite: bool,
 ) -> None:
     """Prune the models of a fitted recording; the part of ``secateur prune`` that is for recordings."""
-    from secateur.commands.terminal import watch
     from secateur.recordings.decimation import CRITERIA
     from secateur.recordings.pruned import prune_recording
+    from secateur.storage.watching import watch
 
     shares = numbers_from("--fraction", fraction or "0.3", float)
     if len(shares) != 1:

@@ -137,7 +137,7 @@ def legend(figure: Figure, results: xr.Dataset) -> None:
 
 
 def plain_numbers(axis: Axis, scale: float = 1.0, unit: str = "") -> None:
-    """Numbers 1, 2 and 5 times powers of ten at a logarithmic axis over few of them, in another unit if need be."""
+    """Plain numbers at a logarithmic axis, in another unit if need be; 1, 2 and 5 times powers of ten where room is."""
     _give_range_when_empty(axis)
     axis.set_major_locator(_FewNumbers(subs=(1, 2, 5)))
     axis.set_minor_locator(NullLocator())
@@ -151,6 +151,8 @@ class _FewNumbers(LogLocator):
         """Places of the ticks between two limits."""
         if 0 < vmin < vmax < 10 * vmin:
             return MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]).tick_values(vmin, vmax)
+        if 0 < 100 * vmin < vmax:
+            return LogLocator(subs=(1,)).tick_values(vmin, vmax)
         return super().tick_values(vmin, vmax)
 
 

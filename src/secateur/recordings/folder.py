@@ -6,8 +6,7 @@ import hashlib
 import json
 import os
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -25,9 +24,10 @@ from secateur.recordings.parameters import Convention
 from secateur.storage.arrays import write_atomically
 from secateur.storage.folders import replacing
 from secateur.storage.machines import save_machine
-from secateur.storage.progress import Progress, Silent, Stopwatch
+from secateur.storage.progress import Progress, Stopwatch, told_as_they_begin
 from secateur.storage.provenance import describe_versions, read_provenance
 from secateur.storage.results import read_results
+from secateur.storage.watching import watch
 from secateur.training import TrainingSettings
 
 SETTINGS = "recording.toml"
@@ -43,7 +43,6 @@ OWN = (
     "pruning",
 )
 """What a folder of a fitted recording consists of."""
-_STEPS = 7
 """Steps told beside the fits of every fold: three models, information of two, stability, activity."""
 
 
@@ -106,7 +105,7 @@ def fit_recording(
     of: Of = "joint",
     convention: Convention = "0/1",
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> Analysis:
     """Fit models to a file of words and write a folder with all that came out.
 
@@ -123,7 +122,7 @@ def fit_recording(
     overwrite
         Replace a recording fitted earlier in that folder.
     progress
-        Told what is done; counts steps.
+        Told what is done; true: a bar with the time left, or lines where there is no terminal.
 
     Raises
     ------
@@ -134,9 +133,10 @@ def fit_recording(
     words, clock = load_words(source), Stopwatch()
     if n_folds is None:
         n_folds = default_folds(words.states.shape[1])
-    n_steps = _STEPS + 3 * (n_folds if hold_out is None else 1) + (choose_hidden is not None)
-    with replacing(Path(out), OWN) as place:
-        with clock.compilations(), _told(progress or Silent(), n_steps) as say:
+    plan = _planned(n_folds if hold_out is None else 1, chooses=choose_hidden is not None)
+    with watch(progress) as told, replacing(Path(out), OWN) as place:
+        told.start(plan)
+        with clock.compilations(), told_as_they_begin(told, _kind) as say:
             analysis = analyse(
                 words,
                 jax.random.key(seed),
@@ -174,20 +174,20 @@ def fit_recording(
     return analysis
 
 
-@contextmanager
-def _told(progress: Progress, n_steps: int) -> Iterator[Callable[[str], None]]:
-    """A function that tells what begins, and that what came before it is done."""
-    progress.start(n_steps)
-    begun: list[str] = []
+_MODELS = ("independent", "pairwise", "machine")
 
-    def say(what: str) -> None:
-        if begun:
-            progress.advance()
-        begun.append(what)
-        progress.describe(what)
 
-    yield say
-    progress.advance()
+def _kind(what: str) -> str:
+    """Steps that take about as long: fits of a model, whatever the fold; else what comes before the colon."""
+    before, _, model = what.partition(": ")
+    return f"fit of {model if model in _MODELS else 'machine'}" if before.startswith(("fold", "fitting")) else before
+
+
+def _planned(n_folds: int, *, chooses: bool) -> dict[str, int]:
+    """Steps by kind."""
+    fits = {f"fit of {model}": n_folds + 1 for model in _MODELS}
+    once = {"Fisher information": 2, "stability of rankings": 1, "activity of the models": 1}
+    return fits | once | ({"choosing the number of hidden units": 1} if chooses else {})
 
 
 def _write(path: Path, analysis: Analysis, settings: dict[str, Any], facts: dict[str, Any]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import jax
@@ -16,9 +15,10 @@ from secateur.pruning import Criterion
 from secateur.reading.words import Words, load_words
 from secateur.recordings.decimation import CRITERIA, Decimation, What, decimate
 from secateur.recordings.folder import RecordingFolder
-from secateur.storage.arrays import write_atomically
-from secateur.storage.progress import Progress, Silent
+from secateur.storage.folders import locked, replacing
+from secateur.storage.progress import Progress, told_as_they_begin
 from secateur.storage.results import read_results
+from secateur.storage.watching import watch
 
 FOLDER = "pruning"
 _PER = ("nats/bin", "nats/spike")
@@ -40,7 +40,7 @@ def prune_recording(
     n_rounds: int = 10,
     seed: int = 0,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
 ) -> xr.Dataset:
     """Prune the models of a fitted recording; results go into ``pruning/`` in its folder, where ``report`` draws them.
 
@@ -55,54 +55,62 @@ def prune_recording(
     overwrite
         Replace what was pruned before.
     progress
-        Told what is done; counts steps.
+        Told what is done; true: a bar with the time left, or lines where there is no terminal.
 
     Raises
     ------
     ValueError
-        If there is no fitted recording, results are there already, or the recording cannot be pruned so.
+        If there is no fitted recording, results are there already, the recording cannot be pruned so, or another
+        process writes to its folder.
     """
     place = RecordingFolder.open(folder)
     out = place.path / FOLDER / f"{what}.nc"
     if out.exists() and not overwrite:
         raise ValueError(f"{str(out)!r} exists already; say --overwrite to replace it")
-    words = load_words(place.path / "words.npz")
-    progress = progress or Silent()
-    n_paths = 2 * len(criteria) * n_rounds
-    progress.start(n_paths + 2 + ((1 + len(criteria)) if what == "couplings" else 0))
-    begun: list[str] = []
-
-    def say(step: str) -> None:
-        if begun:
-            progress.advance()
-        begun.append(step)
-        progress.describe(step)
-
-    hidden = tuple(place.settings["hidden"])
-    found = decimate(
-        words.states,
-        words.epochs,
-        jax.random.key(seed),
-        what=what,
-        criteria=criteria,
-        fraction=fraction,
-        n_rounds=n_rounds,
-        n_hidden=hidden[0] if len(hidden) == 1 else hidden,
-        bin_size=words.bin_size,
-        on_step=say,
-    )
-    progress.advance()
-    results = _dataset(found, what, words).assign_attrs(
-        what=what, fraction=fraction, n_rounds=n_rounds, seed=seed, words=place.settings["words"]
-    )
-    out.parent.mkdir(exist_ok=True)
-    write_atomically(out, lambda t: results.to_netcdf(t, engine="h5netcdf"))
-    table = _table(results)
-    write_atomically(out.with_suffix(".csv"), partial(table.to_csv, index=False))
-    if what == "couplings":
-        kept = _kept_table(results)
-        write_atomically(out.with_name("kept-couplings.csv"), partial(kept.to_csv, index=False))
+    busy = f"another process is writing to {str(place.path)!r}; wait until it ends"
+    with watch(progress) as told, locked(place.path, busy):
+        words = load_words(place.path / "words.npz")
+        told.start(_planned(what, len(criteria), n_rounds))
+        hidden = tuple(place.settings["hidden"])
+        with told_as_they_begin(told, _kind) as say:
+            found = decimate(
+                words.states,
+                words.epochs,
+                jax.random.key(seed),
+                what=what,
+                criteria=criteria,
+                fraction=fraction,
+                n_rounds=n_rounds,
+                n_hidden=hidden[0] if len(hidden) == 1 else hidden,
+                bin_size=words.bin_size,
+                on_step=say,
+            )
+        results = _dataset(found, what, words).assign_attrs(
+            what=what, fraction=fraction, n_rounds=n_rounds, seed=seed, words=place.settings["words"]
+        )
+        _write(out.parent, results, what)
     return results
+
+
+def _kind(step: str) -> str:
+    """Steps that take about as long: fits, rounds of a half, the way of a rule with all words."""
+    return "fit" if step.startswith("fitting") else "round" if "round" in step else "all words"
+
+
+def _planned(what: What, n_criteria: int, n_rounds: int) -> dict[str, int]:
+    """Steps by kind."""
+    both = {"fit": 2, "round": 2 * n_criteria * n_rounds}
+    return both | {"fit": 3, "all words": n_criteria} if what == "couplings" else both
+
+
+def _write(folder: Path, results: xr.Dataset, what: What) -> None:
+    """Results and tables, all or none; what lies there of the other kind stays."""
+    own = [f"{what}.nc", f"{what}.csv", *(["kept-couplings.csv"] if what == "couplings" else [])]
+    with replacing(folder, own) as new:
+        results.to_netcdf(new / own[0], engine="h5netcdf")
+        _table(results).to_csv(new / own[1], index=False)
+        if what == "couplings":
+            _kept_table(results).to_csv(new / own[2], index=False)
 
 
 def _dataset(found: Decimation, what: What, words: Words) -> xr.Dataset:

@@ -47,6 +47,8 @@ from secateur.recordings.parameters import (
 )
 from secateur.recordings.tables import eigenvalue_table, loading_table, parameter_table, unit_table
 from secateur.sampling import Draws
+from secateur.sampling.gibbs_sampler import Gibbs
+from secateur.sampling.runner import streamed_moments
 from secateur.storage.arrays import write_atomically
 
 Source = Literal["model", "data"]
@@ -61,6 +63,7 @@ _MOST_DENSE = 2000  # parameters up to which the whole spectrum is computed, abo
 _N_LEADING = 12  # eigenvalues of larger models
 _MOST_EXACT = 2e11  # states times parameters squared up to which the exact matrix is summed, about ten seconds
 _N_CHAINS, _N_DRAWS, _N_SWEEPS, _N_BURN_IN = 1024, 20, 10, 500
+_DRAWS_PER_WORD, _FEWEST_MEANS, _MOST_MEANS = 8, 20, 2000  # of all chains for every recorded word; draws of a chain
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,9 @@ def stiffness(
     sums = BlockSums(recorded.first, recorded.counts)
     off = math.nan
     if isinstance(model, PairwiseModel):
-        off = 0.0 if source == "data" else misfit(sums, *_model_means(model, parameters, drawn))
+        off = (
+            0.0 if source == "data" else misfit(sums, *_model_means(model, drawn, len(words), child_key(key, "means")))
+        )
     reasons = _reasons(parameters, convention, block_of, off)
     limits = no_intervals(parameters)
     if not reasons:
@@ -244,17 +249,24 @@ def _reasons(parameters: ParameterList, convention: Convention, block_of: Blocks
 
 
 def _model_means(
-    model: PairwiseModel, parameters: ParameterList, drawn: np.ndarray | None
+    model: PairwiseModel, drawn: np.ndarray | None, n_words: int, key: PRNGKeyArray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Averages of the model's 0/1 statistics, and their standard errors."""
+    """Averages of the model's 0/1 statistics, and their standard errors.
+
+    From so many words more, where they are drawn, that what they lack is small beside the recording's sampling errors:
+    a few directions of the whole population hold most of both.
+    """
+    layout = PairwiseLayout(model.n_units)
     if drawn is None:
         statistics = pairwise_enumeration.moments(model).values
-        layout = PairwiseLayout(model.n_units)
-        return layout.flatten(statistics.as_parameters()), np.zeros(len(parameters.values))
-    groups = np.arange(len(drawn)) * N_GROUPS // len(drawn)
-    sums = group_sums(parameters, drawn, groups, "joint", "0/1")
-    each = sums.first / sums.counts[:, None]
-    return sums.first.sum(axis=0) / len(drawn), each.std(axis=0, ddof=1) / math.sqrt(N_GROUPS)
+        return layout.flatten(statistics.as_parameters()), np.zeros(layout.n_parameters)
+    last = drawn.reshape(_N_CHAINS, -1, model.n_units)[:, -1]
+    sampler = Gibbs(n_sweeps=5)
+    state = sampler.init(model, child_key(key, "chains"), _N_CHAINS, (jnp.asarray(last),))
+    most = _MOST_MEANS if model.n_units <= MANY_UNITS else _FEWEST_MEANS
+    n_draws = min(max(_DRAWS_PER_WORD * n_words // _N_CHAINS, _FEWEST_MEANS), most)
+    found = streamed_moments(model, sampler, state, child_key(key, "draws"), n_draws=n_draws)
+    return layout.flatten(found.values.as_parameters()), layout.flatten(found.standard_errors.as_parameters())
 
 
 def _check_options(parameters: ParameterList, of: str, convention: str, source: str, n_directions: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from functools import lru_cache
@@ -95,7 +95,7 @@ class Cluster:
         """Do every task that is not finished; a task whose worker died is repeated by another, from its last round."""
         name = f"secateur-{uuid4().hex}"
         path = str(folder.path.resolve())
-        self.client.subscribe_topic(name, lambda event: getattr(progress, event[1][0])(event[1][1]))
+        self.client.subscribe_topic(name, lambda event: getattr(progress, event[1][0])(*event[1][1:]))
 
         def submit(task: Task) -> Any:
             tasks[future := self.client.submit(_perform, path, task, name, key=f"{name}: {task}", pure=False)] = task
@@ -168,17 +168,17 @@ class _Telling:
         self.topic, self.worker = topic, get_worker()
         self.key = self.worker.get_current_task()
 
-    def start(self, total: int, done: int = 0) -> None:
+    def start(self, plan: Mapping[str, int], done: Mapping[str, int] | None = None) -> None:
         """Nothing: the study's process knows."""
 
     def describe(self, what: str) -> None:
         self._tell("describe", what)
 
-    def advance(self, epochs: int = 1) -> None:
-        self._tell("advance", epochs)
+    def advance(self, kind: str, seconds: float | None) -> None:
+        self._tell("advance", kind, seconds)
 
-    def _tell(self, what: str, value: Any) -> None:
+    def _tell(self, what: str, *values: Any) -> None:
         state = self.worker.state.tasks.get(self.key)
         if state is None or state.state != "executing":  # interrupted, or the study's process is gone
             raise Stopped
-        self.worker.log_event(self.topic, (what, value))
+        self.worker.log_event(self.topic, (what, *values))

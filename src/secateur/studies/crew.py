@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from threading import Event
 from typing import Any, Protocol, runtime_checkable
@@ -95,15 +96,15 @@ class _Stoppable:
     def __init__(self, progress: Progress, stopped: Event):
         self.progress, self.stopped = progress, stopped
 
-    def start(self, total: int, done: int = 0) -> None:
-        self.progress.start(total, done)
+    def start(self, plan: Mapping[str, int], done: Mapping[str, int] | None = None) -> None:
+        self.progress.start(plan, done)
 
     def describe(self, what: str) -> None:
         self._check()
         self.progress.describe(what)
 
-    def advance(self, epochs: int = 1) -> None:
-        self.progress.advance(epochs)
+    def advance(self, kind: str, seconds: float | None) -> None:
+        self.progress.advance(kind, seconds)
         self._check()
 
     def _check(self) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import xarray as xr
 
-from secateur.storage.progress import Progress, Silent, Stopwatch
+from secateur.storage.progress import Progress, Steps, Stopwatch
+from secateur.storage.watching import watch
 from secateur.studies.config import StudyConfig, load_config
 from secateur.studies.crew import Crew, Here, prepare
 from secateur.studies.record import Record, check_settings, peek
@@ -25,7 +27,7 @@ def run(
     out: str | os.PathLike[str],
     *,
     overwrite: bool = False,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
     then: Callable[[StudyFolder], object] | None = None,
@@ -41,15 +43,16 @@ def run(
     out
         Folder to make.
     overwrite
-        Replace an earlier run in that folder.
+        Replace an earlier run in that folder, when this one is finished; until then the earlier one is whole.
     progress
-        Told what runs and how much is done.
+        Told what runs and how much is done; true: a bar with the time left, or lines where there is no terminal.
     workers
         Worker processes on this computer. ``None``: this process, with ``config.threads`` rules at a time.
     scheduler
         Address of a Dask scheduler whose workers see the folder under the same path; in place of ``workers``.
     then
-        Called with the finished folder while no other run may write to it, e.g. to write the report.
+        Called with the finished folder while no other run may write to it, e.g. to write the report. Until it returns
+        the folder may lie beside the place it will have, ``folder.shown``.
 
     Returns
     -------
@@ -63,22 +66,21 @@ def run(
     OSError
         If the folder cannot be written, or no scheduler answers.
     """
+    config = config.model_copy(update={"data": config.data.with_absolute_paths()})
     crew, clock = _crew(workers, scheduler), Stopwatch()
     # Data and workers before anything is written: settings that do not fit leave nothing behind.
     study = prepare(config, batches(config)[0], clock)
-    with crew as found:
-        folder = StudyFolder.create(out, config, overwrite)
-        with folder.locked():
-            results = _finish(folder, config, study, found, progress or Silent(), clock)
-            if then is not None:
-                then(folder)
-            return results
+    with watch(progress) as told, crew as found, StudyFolder.begun(out, config, overwrite) as folder:
+        results = _finish(folder, config, study, found, told, clock, reports=then is not None)
+        if then is not None:
+            _report(folder, then, told)
+        return results
 
 
 def resume(
     path: str | os.PathLike[str],
     *,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     workers: int | None = None,
     scheduler: str | None = None,
     then: Callable[[StudyFolder], object] | None = None,
@@ -95,11 +97,8 @@ def resume(
     OSError
         If the folder cannot be written, or no scheduler answers.
     """
-    folder = StudyFolder(path)
-    if not (folder.path / "study.toml").is_file():
-        raise ValueError(f"{str(path)!r} holds no study (study.toml is missing); begin one with 'secateur run'")
     crew, clock = _crew(workers, scheduler), Stopwatch()
-    with folder.locked():
+    with watch(progress) as told, StudyFolder.continued(path) as folder:
         if folder.is_finished and folder.provenance.get("finished"):
             _ = folder.config  # refuses changed settings
             folder.remove_records()
@@ -110,10 +109,17 @@ def resume(
                 check_settings(record, config.deciding())
             study = prepare(config, batches(config)[0], clock)
             with crew as found:
-                results = _finish(folder, config, study, found, progress or Silent(), clock)
+                results = _finish(folder, config, study, found, told, clock, reports=then is not None)
         if then is not None:
-            then(folder)
+            _report(folder, then, told)
         return results
+
+
+def _report(folder: StudyFolder, then: Callable[[StudyFolder], object], progress: Progress) -> None:
+    progress.describe("drawing the figures and writing the report")
+    steps = Steps(progress)
+    then(folder)
+    steps.done("report")
 
 
 def _crew(workers: int | None, scheduler: str | None) -> AbstractContextManager[Crew]:
@@ -135,16 +141,21 @@ def _finish(
     crew: Crew,
     progress: Progress,
     clock: Stopwatch,
+    *,
+    reports: bool,
 ) -> xr.Dataset:
     """Do every task that is not finished, then write results and provenance."""
     sessions = Sessions(folder, config, crew.where)
     with sessions.recorded(clock):
-        progress.start(*_epochs(folder, config, study))
+        progress.start(*_planned(folder, config, study, reports))
         crew.perform(folder, config, study, progress, clock)
         records = _records(folder, config, study)
         results = _gathered(config, study, records)
+        progress.describe("timing Gibbs sweeps of the machines")
+        steps = Steps(progress)
         sweeps = time_sweeps(folder, config)
         folder.write_results(results)
+        steps.done("timing")
     sessions.finish(clock, records, sweeps, crew.described)
     folder.remove_records()
     return results
@@ -154,18 +165,23 @@ def _tasks(config: StudyConfig) -> list[Task]:
     return [Task(trials, criterion) for trials in batches(config) for criterion in (None, *config.criteria)]
 
 
-def _epochs(folder: StudyFolder, config: StudyConfig, study: Study) -> tuple[int, int]:
-    """Training epochs of the whole study, and how many of them are in finished rounds."""
-    total = done = 0
+def _planned(
+    folder: StudyFolder, config: StudyConfig, study: Study, reports: bool
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Steps of the whole study by kind, and those of them that are in finished rounds."""
+    plan: Counter[str] = Counter(timing=1, report=int(reports))
+    done: Counter[str] = Counter()
     for task in _tasks(config):
         n_rounds, finished = peek(folder.record_path(task.trials, task.criterion))
         if task.criterion is None:
-            total += study.n_epochs
-            done += study.n_epochs * finished
+            steps = {"training": study.n_epochs, "measuring": 1}
+            plan.update(steps)
+            done.update({kind: n * finished for kind, n in steps.items()})
         else:
-            total += config.rounds * config.retraining.n_epochs
-            done += n_rounds * config.retraining.n_epochs
-    return total, done
+            steps = {"retraining": config.retraining.n_epochs, "round": 1}
+            plan.update({kind: n * config.rounds for kind, n in steps.items()})
+            done.update({kind: n * n_rounds for kind, n in steps.items()})
+    return plan, done
 
 
 def _records(folder: StudyFolder, config: StudyConfig, study: Study) -> dict[Task, Record]:

@@ -116,9 +116,33 @@ class DataSettings(_Settings):
         """Where a file lies that the settings name."""
         return self._folder / name
 
+    def files(self) -> list[Path]:
+        """Files of the user's own that the settings name."""
+        rows = () if self.rows is None else (self.rows,) if isinstance(self.rows, str) else self.rows
+        names = () if self.given is not None else (*rows, self.labels, self.test_rows, self.test_labels)
+        return [path for name in names if name is not None and (path := self.path(name)).exists()]
+
     def below(self, folder: Path) -> None:
         """Say which folder relative paths start from."""
         self._folder = folder
+
+    def with_absolute_paths(self) -> DataSettings:
+        """These settings with whole paths of the user's own files, for a folder elsewhere."""
+        if self.given is not None:  # these files are written into the folder as well
+            return self
+
+        def absolute(name: str) -> str:
+            path = self.path(name).absolute()
+            return str(path) if path.exists() else name  # labels may be a column
+
+        changes: dict[str, Any] = {}
+        for setting in ("rows", "labels", "test_rows", "test_labels"):
+            value = getattr(self, setting)
+            if value is not None:
+                changes[setting] = absolute(value) if isinstance(value, str) else tuple(map(absolute, value))
+        if self.data_dir is not None:
+            changes["data_dir"] = str(Path(self.data_dir).absolute())
+        return self.model_copy(update=changes)
 
 
 class EvaluationSettings(_Settings):

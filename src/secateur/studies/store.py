@@ -15,7 +15,7 @@ import xarray as xr
 
 from secateur.model.machine import Machine
 from secateur.storage.arrays import write_atomically
-from secateur.storage.folders import locked
+from secateur.storage.folders import begun, locked, replacing
 from secateur.storage.machines import load_machine, save_machine
 from secateur.storage.provenance import read_provenance
 from secateur.storage.results import read_results
@@ -26,6 +26,9 @@ from secateur.studies.settings import refuse_changed
 UNPRUNED = "unpruned"
 """Folder name of machines before any pruning."""
 
+OWN = ("study.toml", "results.nc", "provenance.json", "report.html", "machines", "figures", "tasks", "data")
+"""Names of what a study writes into its folder."""
+
 
 class StudyFolder:
     """Paths and files of one study.
@@ -34,40 +37,65 @@ class StudyFolder:
     ``report.html``; while the study is not finished ``tasks/``, what every task has done, in place of the results.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: str | os.PathLike[str], shown: Path | None = None):
         self.path = Path(path)
+        self.shown = shown or self.path
+        """Where the folder will be when the study is finished, and what messages call it."""
 
     @classmethod
-    def create(cls, path: str | os.PathLike[str], config: StudyConfig, overwrite: bool = False) -> StudyFolder:
-        """Make the folder of a new run and write its settings.
+    @contextmanager
+    def begun(cls, path: str | os.PathLike[str], config: StudyConfig, overwrite: bool = False) -> Iterator[StudyFolder]:
+        """The locked folder of a new run, with its settings.
+
+        An earlier study in its place stays whole until the ``with`` block ends without an error; then this one takes
+        its place.
 
         Raises
         ------
         ValueError
-            If the folder exists and ``overwrite`` is false, it holds something that is not a study, or another run
-            writes to it.
+            If the folder exists and ``overwrite`` is false, it holds something that is not a study, it is a link, the
+            data lie in it, or another run writes to it.
         OSError
             If the folder cannot be written.
         """
+        if _is_taken(Path(path)):
+            _check_replaceable(cls(path), config, overwrite)
+            with replacing(Path(path), OWN, cls(begun(Path(path)) or path, Path(path))._busy, keep=True) as place:
+                folder = cls(place, shown=Path(path))
+                folder._write_settings(config)
+                yield folder
+            return
         folder = cls(path)
-        if folder.path.exists() and (not folder.path.is_dir() or any(folder.path.iterdir())):
-            known = (folder.path / "study.toml").is_file()
-            if not overwrite:
-                more = f"continue it with 'secateur resume {path}', " if known and not folder.is_finished else ""
-                raise ValueError(f"{str(path)!r} exists already; {more}choose another folder or say --overwrite")
-            if not known:
-                raise ValueError(
-                    f"{str(path)!r} is not the folder of a study, so it is not overwritten; choose another"
-                )
         with folder.locked():
-            for entry in ("results.nc", "provenance.json", "report.html", "machines", "figures", "tasks", "data"):
-                found = folder.path / entry
-                shutil.rmtree(found) if found.is_dir() else found.unlink(missing_ok=True)
-            settings = tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
-            write_atomically(folder.path / "study.toml", lambda t: t.write_text(settings, "utf-8"))
-            if config.data.given is not None:
-                write_given(config.data.given, folder.path / "data")
-        return folder
+            folder._write_settings(config)
+            yield folder
+
+    @classmethod
+    @contextmanager
+    def continued(cls, path: str | os.PathLike[str]) -> Iterator[StudyFolder]:
+        """The locked folder of a run that was interrupted, or of a finished one.
+
+        Raises
+        ------
+        ValueError
+            If there is no study, or another run writes to it.
+        """
+        place = begun(Path(path))
+        if place is not None and (place / "study.toml").is_file():
+            with replacing(Path(path), OWN, cls(place, Path(path))._busy, goes_on=True, keep=True) as place:
+                yield cls(place, shown=Path(path))
+            return
+        folder = cls(path)
+        if not (folder.path / "study.toml").is_file():
+            raise ValueError(f"{str(path)!r} holds no study (study.toml is missing); begin one with 'secateur run'")
+        with folder.locked():
+            yield folder
+
+    @classmethod
+    def create(cls, path: str | os.PathLike[str], config: StudyConfig) -> StudyFolder:
+        """Make a folder that is not there yet, with a study's settings; errors as of :meth:`begun`."""
+        with cls.begun(path, config) as folder:
+            return folder
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> StudyFolder:
@@ -91,6 +119,18 @@ class StudyFolder:
             "run a study or fit a recording into it with --out"
         )
 
+    def _write_settings(self, config: StudyConfig) -> None:
+        settings = tomli_w.dumps(config.model_dump(mode="json", exclude_none=True))
+        write_atomically(self.path / "study.toml", lambda t: t.write_text(settings, "utf-8"))
+        if config.data.given is not None:
+            write_given(config.data.given, self.path / "data")
+
+    @staticmethod
+    def is_unfinished(path: Path) -> bool:
+        """Whether a run was begun in a folder, or in its place, that :meth:`continued` goes on with."""
+        place = begun(path) or path
+        return (place / "study.toml").is_file() and not StudyFolder(place).is_finished
+
     @property
     def is_finished(self) -> bool:
         """Whether the results of a whole run are there."""
@@ -107,17 +147,18 @@ class StudyFolder:
         ValueError
             If another run holds the lock.
         """
-        writing = f"another run{self._writer()} is writing to {str(self.path)!r}"
-        with locked(self.path, f"{writing}; wait until it ends, or choose another folder"):
+        with locked(self.path, self._busy):
             yield
 
-    def _writer(self) -> str:
-        """Which process writes to the folder, as far as it has said so."""
+    @property
+    def _busy(self) -> str:
+        """That another process writes to the folder, and which, as far as it has said so."""
         try:
             last = self.provenance["sessions"][-1]
-            return f" (process {last['process']} on {last['host']})"
+            writer = f" (process {last['process']} on {last['host']})"
         except (OSError, ValueError, KeyError, IndexError, TypeError):
-            return ""
+            writer = ""
+        return f"another run{writer} is writing to {str(self.shown)!r}; wait until it ends, or choose another folder"
 
     @property
     def config(self) -> StudyConfig:
@@ -189,6 +230,24 @@ class StudyFolder:
     def load_machine(self, trial: int, criterion: str, number: int) -> Machine:
         """The machine of a trial after a round."""
         return load_machine(self.machine_path(trial, criterion, number))
+
+
+def _is_taken(path: Path) -> bool:
+    return path.is_symlink() or (path.exists() and (not path.is_dir() or any(path.iterdir())))
+
+
+def _check_replaceable(folder: StudyFolder, config: StudyConfig, overwrite: bool) -> None:
+    known = (folder.path / "study.toml").is_file()
+    if not overwrite:
+        more = f"continue it with 'secateur resume {folder.path}', " if known and not folder.is_finished else ""
+        raise ValueError(f"{str(folder.path)!r} exists already; {more}choose another folder or say --overwrite")
+    if not known:
+        raise ValueError(f"{str(folder.path)!r} is not the folder of a study, so it is not overwritten; choose another")
+    for file in config.data.files():
+        if file.resolve().is_relative_to(folder.path.resolve()):
+            raise ValueError(
+                f"the data {str(file)!r} lie in the folder that would be replaced; copy them, or choose another folder"
+            )
 
 
 def _settings_from(text: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from secateur.model.moments import Moments
 from secateur.model.randomness import child_key
 from secateur.model.trials import unstack
 from secateur.pruning import compact, importance_keys, model_moments, schedule_named
-from secateur.storage.progress import Progress, Stopwatch
+from secateur.storage.progress import Progress, Steps, Stopwatch
 from secateur.studies.config import StudyConfig
 from secateur.studies.record import Record
 from secateur.studies.recorder import Recorder, results_of
@@ -62,7 +62,7 @@ class _Running:
         self.folder, self.config, self.task, self.study, self.progress = folder, config, task, study, progress
         self.path = folder.record_path(task.trials, task.criterion)
         self.checkpoint = TrainingCheckpoint(self.path.with_suffix(".training.safetensors"))
-        self.clock = Stopwatch()
+        self.clock, self.steps = Stopwatch(), Steps(progress)
 
     def perform(self) -> Record:
         record = self._record()
@@ -105,11 +105,12 @@ class _Running:
         """Train the machines, measure and save them."""
         self.progress.describe(str(self.task))
         with self.clock.phase("train"):
-            machine, measured = self.study.train(lambda *_: self.progress.advance(), self.checkpoint)
+            machine, measured = self.study.train(self.steps.epochs("training"), self.checkpoint)
         with self.clock.phase("evaluate"):
             self.recorder.once(measured | self.study.once(machine))
             self._evaluate(machine, self.config.criteria, 0, STAGES)
         self._commit(record, machine, 0, finished=True)
+        self.steps.done("measuring")
 
     def _prune(self, record: Record, criterion: str) -> None:
         """All rounds that are left."""
@@ -130,7 +131,7 @@ class _Running:
             shrink_at=config.pruning.shrink_at,
             first_round=record.n_rounds + 1,
             checkpoint=self.checkpoint,
-            callback=lambda *_: self.progress.advance(),
+            callback=self.steps.epochs("retraining"),
         )
         for number in range(record.n_rounds + 1, n_rounds + 1):
             self.progress.describe(f"{self.task}, round {number} of {n_rounds}")
@@ -148,6 +149,7 @@ class _Running:
                     self.recorder.information(done.retrained, moments, number)
             machine = done.retrained
             self._commit(record, machine, number, finished=number == n_rounds)
+            self.steps.done("round")
 
     def _moments(self, machine: Machine, keys: Keys) -> list[Moments]:
         """Moments of every trial, from which the information of its units is measured."""

@@ -35,6 +35,7 @@ Method = Literal["exact", "sampled"]
 _MOST_PSEUDO = 30_000  # words of which the pseudo-likelihood is maximised
 _START = 1e-2  # largest entry of its gradient, in units of a standardised statistic: a start for the ascent
 _N_STEPS, _MANY_UNITS = 500, 200  # beyond, half the steps, from independent units: the misfit of 1,000 units is 1.0
+_BINS_PER_STEP, _MOST_STEPS = 50, 4000  # more bins have smaller sampling errors, which the ascent has to meet
 _N_CHECKED = 500  # chains that check a fit; few and long ones, which show by themselves whether they mix
 TRUSTED_MISFIT = 2
 """Largest misfit (:attr:`FitSummary.misfit`) of a sampled fit without a warning."""
@@ -142,7 +143,8 @@ def fit_pairwise(
         Strength of the penalty ``l2 / 2 * sum_{i<j} J_ij^2`` per bin, in nats. ``None``: 0 for an exact fit, else
         1 / bins, a standard normal prior on every coupling.
     n_chains, n_steps
-        Persistent chains, and steps of one sweep each, of a sampled fit; ``None``: 500, beyond 200 units 250.
+        Persistent chains, and steps of one sweep each, of a sampled fit; ``None``: a step for every 50 bins, at least
+        500 and at most 4,000; beyond 200 units 250.
     mask
         ``(units, units)``, symmetric: couplings that exist; all others are zero. ``None``: all of them.
     start
@@ -187,13 +189,19 @@ def fit_pairwise(
         begun = PairwiseModel(start.biases, np.where(_symmetric(present, n_units), np.asarray(start.couplings), 0))
     begun = _without_bursts(begun, target, child_key(key, "bursts"))
     if n_steps is None:
-        n_steps = _N_STEPS if n_units <= _MANY_UNITS else _N_STEPS // 2
+        n_steps = _steps_for(n_rows, n_units)
     chosen = np.asarray(jax.random.randint(child_key(key, "rows"), (n_chains,), 0, n_rows))
     chains = jnp.asarray(words[chosen], jnp.float32)
     model = ascend(begun, words, scale, target, penalty, chains, child_key(key, "ascent"), n_steps, fitted)
     summary = FitSummary(method, target, _checking_moments(model, child_key(key, "check")), fitted)
     summary.verdict.warn(f"the pairwise fit with n_steps={n_steps}", stacklevel=2)
     return model, summary
+
+
+def _steps_for(n_rows: int, n_units: int) -> int:
+    if n_units > _MANY_UNITS:
+        return _N_STEPS // 2
+    return min(max(_N_STEPS, n_rows // _BINS_PER_STEP), _MOST_STEPS)
 
 
 def _present(mask: AnyArray | None, n_units: int) -> Bool[np.ndarray, " couplings"]:
