@@ -81,13 +81,13 @@ def prune_and_retrain(
         The trained machine, or stacked trials.
     visible
         Training rows ``(rows, n_0)``, with a leading trial axis for stacked trials; ``None`` to prune without
-        retraining.
+        retraining, but for rules that look at rows.
     criterion, fraction, zeros
         What every round removes, as in :func:`secateur.pruning.prune`.
     n_rounds
         Number of rounds.
     retraining
-        Training after each removal, ``None`` without rows; a machine that lost nothing is not retrained.
+        Training after each removal, ``None``: none; a machine that lost nothing is not retrained.
     key
         Random key, or one key per trial.
     importance
@@ -109,10 +109,11 @@ def prune_and_retrain(
         If the criterion is unknown, a fraction lies outside (0, 1), or only one of ``visible`` and ``retraining`` is
         given.
     """
-    if (visible is None) != (retraining is None):
+    rule = rule_of(criterion)
+    if (visible is None) != (retraining is None) and (visible is None or "rows" not in rule.needs):
         raise ValueError("retraining needs visible and retraining, got one; give both, or neither to only prune")
     keys = keys_for(checked.model(machine, hidden=True), checked.key(key, n_trials(machine)))
-    rule, fractions = rule_of(criterion), checked.fraction(fraction, len(machine.weights))
+    fractions = checked.fraction(fraction, len(machine.weights))
     visible, n_rounds = _checked_rows(machine, visible), checked.count("n_rounds", n_rounds, 0)
     for number in range(first_round, n_rounds + 1):
         round_keys = child_key(keys, "round", number)
