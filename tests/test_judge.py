@@ -203,6 +203,15 @@ def test_a_rule_is_judged_the_same_whichever_others_are(judged):
     assert alone == found["random", 1]
 
 
+def test_of_large_deep_machines_bounds_are_compared_and_said_so(monkeypatch, dbm):
+    monkeypatch.setattr(enumeration, "MAX_UNITS", 2)
+    known = likelihood.LogPartition(5.0, 0.1, method="ais")
+    monkeypatch.setattr(sys.modules["secateur.likelihood.loss"], "log_partition", lambda *_, **__: known)
+    (found,) = judge(dbm, _rows(dbm), ["weight-magnitude"], fraction=0.3, key=KEY)
+    assert found.quantity == "lower bound on log p(v)" and math.isfinite(found.loss)
+    assert math.isnan(found.rank_correlation)  # the loss by single removals would need sums over the hidden layers
+
+
 def test_what_was_left_out_is_not_a_number(dbm):
     """A deep machine, whose greedy removal is summed anew; a rule that orders nothing has no correlation."""
     rows = _rows(dbm)
@@ -231,11 +240,20 @@ def test_what_cannot_be_summed_is_annealed_and_sampled(monkeypatch, rbm):
     monkeypatch.setattr(enumeration, "MAX_UNITS", 3)
     found = judge(rbm, rows, ["variance-fi", "likelihood-loss"], fraction=0.4, key=KEY)
     for one, truth in zip(found, exact, strict=True):
-        assert one.verdict.trusted and math.isnan(one.regret)
+        assert one.verdict.trusted and math.isnan(one.regret) and "log p(v)" in one.quantity
         assert one.rank_correlation == pytest.approx(truth.rank_correlation, abs=0.1)
         assert 0 < one.loss_error < 0.05
     with pytest.raises(ValueError, match=r"exact retraining needs .* give retraining as TrainingSettings instead"):
         judge(rbm, rows, ["variance-fi"], fraction=0.4, key=KEY, retraining="exact")
+    monkeypatch.setattr(
+        sys.modules["secateur.pruning.judge"], "verdict_on", lambda *_: Verdict(("they did not mix; draw more",))
+    )
+    (doubtful,) = judge(rbm, rows, ["variance-fi"], fraction=0.4, key=KEY)
+    assert math.isnan(doubtful.rank_correlation) and doubtful.loss == found[0].loss
+    assert doubtful.verdict.reasons == (
+        "importance: they did not mix; draw more",
+        "loss by single removals: they did not mix; draw more",
+    )
     with pytest.raises(ValueError, match=r"exact greedy removal needs .* judge by rules alone"):
         greedy_removal(rbm, rows, 3)
 

@@ -52,6 +52,8 @@ class Judgement(NamedTuple):
     regret, retrained_regret
         Loss beyond that of greedy removal of equally many from the same machine (:func:`greedy_removal`), right after
         the removal and after retraining both; negative where the rule did better, as one can that corrects what stays.
+    quantity
+        What the losses are differences of: exact or annealed ``log p(v)``, or lower bounds on it.
     verdict
         What speaks against what was sampled, annealed or trained, and why a loss or a correlation is withheld.
     """
@@ -66,6 +68,7 @@ class Judgement(NamedTuple):
     rank_correlation: float
     regret: float
     retrained_regret: float
+    quantity: str
     verdict: Verdict
 
 
@@ -162,7 +165,7 @@ class _Court:
             key = child_key(self.key, "rule", rule.name, number)
             (source,) = sources_for(machine, rule, self.importance, key, self.rows)
             step = pruning_step(machine, source, rule, self.fractions, child_key(key, "removal"), self.zeros, self.rows)
-            trust = verdict_on(machine, source) if rule.needs else TRUSTED
+            trust = _about("importance", verdict_on(machine, source))
             correlation, doubts = self.correlation(machine, step, rule, place)
             after = self.after(step.applied(machine), key)
             greedy = self.greedy(machine, step, place) if self.against_greedy else None
@@ -215,8 +218,12 @@ class _Court:
         if machine.n_layers > 2 and not enumeration.can_be_enumerated(machine.layer_sizes[1:]):
             return None, TRUSTED
         (source,) = sources_for(machine, rule, self.importance, key, self.rows)
-        verdict = verdict_on(machine, source)
+        verdict = _about("loss by single removals", verdict_on(machine, source))
         return scores(machine, source, rule, key, self.rows) if verdict.trusted else None, verdict
+
+
+def _about(what: str, verdict: Verdict) -> Verdict:
+    return Verdict(tuple(f"{what}: {reason}" for reason in verdict.reasons))
 
 
 def _judgement(
@@ -245,6 +252,7 @@ def _judgement(
         correlation,
         regret,
         retrained_regret,
+        loss.quantity,
         loss.verdict.joined(later.verdict).joined(doubts),
     )
 
