@@ -50,8 +50,9 @@ class Judgement(NamedTuple):
         Spearman's, of the importances with the true loss by the removal of each synapse (or unit) alone, from the
         machine before the round; of several weight matrices or layers the mean, weighted by their sizes.
     regret, retrained_regret
-        Loss beyond that of greedy removal of equally many from the same machine (:func:`greedy_removal`), right after
-        the removal and after retraining both; negative where the rule did better, as one can that corrects what stays.
+        Loss beyond that of greedy removal of equally many from the machine before the round (:func:`greedy_removal`),
+        right after the removal and after retraining both; negative where the rule did better, as one can that corrects
+        what stays. The greedy path from the first machine on is the rule ``greedy-likelihood``.
     quantity
         What the losses are differences of: exact or annealed ``log p(v)``, or lower bounds on it.
     verdict
