@@ -3,8 +3,8 @@
 After ``sklearn/neural_network/tests/test_rbm.py`` (BSD 3-Clause). Names: ``n_components`` is ``hidden``, ``n_iter`` is
 ``n_epochs``, ``_mean_hiddens`` is ``transform``. What cannot hold as it stands there, and why:
 
-- ``test_fit``, ``test_partial_fit``: the mean score of -21 to no decimal is a pseudo-likelihood; ours is ``log p(v)``. Here
-  our parameters are put into a ``BernoulliRBM``, whose pseudo-likelihood must be as good. One call takes several batches.
+- ``test_fit``, ``test_partial_fit``: the mean score of -21 to no decimal is a pseudo-likelihood; ours is ``log p(v)``.
+  Here our parameters are put into a ``BernoulliRBM``, whose pseudo-likelihood must be as good.
 - ``test_sample_hiddens``: there is no method that draws hidden states; ``gibbs`` is compared with its own means.
 - ``test_fit_gibbs``: weights and a draw of one seed; here sparse and dense rows must give equal ones.
 - ``test_score_samples``: a score below -300 of the two rows that all data consist of is the pseudo-likelihood of a poor

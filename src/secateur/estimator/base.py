@@ -34,6 +34,10 @@ class EstimatorBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
     image_shape: tuple[int, int] | None
     binarize: float | Literal["redraw", "mean"] | None
     warm_start: bool
+    early_stopping: bool
+    validation_fraction: float
+    n_iter_no_change: int
+    tol: float
     verbose: int
     random_state: int | np.random.RandomState | None
 

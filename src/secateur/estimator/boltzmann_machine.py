@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, no_type_check
+from typing import Any, Literal, no_type_check
 
 import numpy as np
 
 from secateur import training
 from secateur.estimator.drawing import Drawing
 from secateur.estimator.fitting import Fitting
+from secateur.estimator.inputs import key_from
+from secateur.estimator.levels import Levels
 from secateur.estimator.measuring import Measuring
 from secateur.estimator.pruning import Pruning
+from secateur.model import checked
+from secateur.model.machine import Machine
 
 _DEFAULTS = training.TrainingSettings()
 
@@ -28,12 +32,18 @@ class BoltzmannMachine(Fitting, Measuring, Drawing, Pruning):
     ----------
     hidden
         Units of each hidden layer, from the visible layer up; a single number for one layer.
-    method, n_epochs, batch_size, learning_rate, momentum, l2, max_norm, n_sweeps, n_chains
+    method, n_epochs, batch_size, learning_rate, schedule, momentum, l2, max_norm, n_sweeps, n_chains
         How to train, see :class:`secateur.training.TrainingSettings`. ``None``: chosen from the numbers of rows and
         units (:func:`secateur.training.settings_for`). ``method="cd"`` takes one hidden layer only; ``learning_rate``
-        is a number, or the first and the last value of a geometric schedule.
+        is a number, or the first and the last value of a schedule (``"geometric"``, ``"linear"`` or ``"cosine"``).
     optimizer
         ``"adam"``, or ``"sgd"`` with a learning rate that fits the data.
+    sampler
+        How persistent chains move in training: ``"gibbs"``, ``"tempering"``, or a registered name.
+    centred
+        Whether the gradient is centred (Melchior, Fischer & Wiskott 2016): the same whichever state is called 1.
+    sparsity_target, sparsity_strength
+        Wanted mean rate of the hidden units, ``None`` for none, and how strongly they are pulled to it.
     pretrain_epochs
         Passes through the data for each weight matrix in greedy pretraining (:func:`secateur.training.pretrain`), which
         deep machines want before joint training; 0: none. ``None``: half of ``n_epochs`` for deep machines.
@@ -47,6 +57,11 @@ class BoltzmannMachine(Fitting, Measuring, Drawing, Pruning):
         ``BernoulliRBM``, and drawn afresh every epoch (larger ones are divided by the largest). A number: values above
         it become 1, all others 0; ``"mean"``: above the mean of the training rows. ``None``: ``"redraw"``, with a
         warning where values exceed 1; rows of 0 and 1 stay as they are.
+    early_stopping, validation_fraction, n_iter_no_change, tol
+        With ``early_stopping`` training keeps the machine under which held-out rows are most likely, and stops when
+        their mean ``log p(v)`` (at most 500 of them; exact, or annealed briefly, or its lower bound for deep machines)
+        has not grown by ``tol`` nats for ``n_iter_no_change`` epochs. Held out is a ``validation_fraction`` of the
+        rows, drawn at random, or what :meth:`fit` is given. Not with ``method="exact"``.
     warm_start
         Whether :meth:`fit` goes on with the machine that is there, in place of a new one.
     verbose
@@ -73,6 +88,9 @@ class BoltzmannMachine(Fitting, Measuring, Drawing, Pruning):
         ``log Z`` with its standard error (:class:`secateur.likelihood.LogPartition`), computed when first asked for.
     score_quantity_
         Says in words what :meth:`score_samples` returns for this machine.
+    n_iter_, validation_scores_
+        Epochs that the machine was trained for, and mean ``log p(v)`` of held-out rows after every epoch of early
+        stopping, in nats.
     n_features_in_, feature_names_in_
         Visible units, and the names of the columns if the data had names.
 
@@ -105,6 +123,11 @@ class BoltzmannMachine(Fitting, Measuring, Drawing, Pruning):
         batch_size: int | None = None,
         learning_rate: float | tuple[float, float] | None = None,
         optimizer: Literal["adam", "sgd"] = "adam",
+        sampler: str = _DEFAULTS.sampler,
+        schedule: Literal["geometric", "linear", "cosine"] = _DEFAULTS.schedule,
+        centred: bool = _DEFAULTS.centred,
+        sparsity_target: float | None = _DEFAULTS.sparsity_target,
+        sparsity_strength: float = _DEFAULTS.sparsity_strength,
         momentum: float = _DEFAULTS.momentum,
         l2: float = _DEFAULTS.l2,
         max_norm: float | None = _DEFAULTS.max_norm,
@@ -114,6 +137,10 @@ class BoltzmannMachine(Fitting, Measuring, Drawing, Pruning):
         receptive_field: int | None = None,
         image_shape: tuple[int, int] | None = None,
         binarize: float | Literal["redraw", "mean"] | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-3,
         warm_start: bool = False,
         verbose: int = 0,
         random_state: int | np.random.RandomState | None = None,
@@ -124,6 +151,11 @@ class BoltzmannMachine(Fitting, Measuring, Drawing, Pruning):
         self.batch_size = batch_size
         self.learning_rate = learning_rate
         self.optimizer = optimizer
+        self.sampler = sampler
+        self.schedule = schedule
+        self.centred = centred
+        self.sparsity_target = sparsity_target
+        self.sparsity_strength = sparsity_strength
         self.momentum = momentum
         self.l2 = l2
         self.max_norm = max_norm
@@ -133,6 +165,40 @@ class BoltzmannMachine(Fitting, Measuring, Drawing, Pruning):
         self.receptive_field = receptive_field
         self.image_shape = image_shape
         self.binarize = binarize
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
         self.warm_start = warm_start
         self.verbose = verbose
         self.random_state = random_state
+
+    @classmethod
+    def from_machine(
+        cls, machine: Machine, *, random_state: int | np.random.RandomState | None = None, **parameters: Any
+    ) -> BoltzmannMachine:
+        """A fitted estimator around a machine that is there: trained elsewhere, loaded, pruned or made by hand.
+
+        Parameters
+        ----------
+        machine
+            A single :class:`secateur.Machine`; its layers become ``hidden``.
+        random_state, parameters
+            Parameters of the estimator, which matter to what is drawn and to :meth:`partial_fit`. A threshold given as
+            ``binarize`` holds for rows; else they are 0 and 1, or probabilities.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If this is no single machine with hidden layers, or there is no such parameter.
+        """
+        checked.model(machine, single=True, hidden=True)
+        model = cls(hidden=machine.layer_sizes[1:], random_state=random_state, **parameters)
+        model.machine_, model.n_features_in_ = machine, machine.layer_sizes[0]
+        model._key, model._visible_rates = key_from(random_state), None
+        model._log_partition = model._partial = None
+        threshold = model.binarize
+        if isinstance(threshold, str) and threshold == "mean":
+            raise ValueError("binarize='mean' needs training rows, from_machine has none; give the threshold itself")
+        model._levels = Levels() if threshold is None or isinstance(threshold, str) else Levels(threshold=threshold)
+        return model

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 from scipy.special import logit
 from sklearn.utils.validation import check_is_fitted
 
 from secateur import training
 from secateur.estimator.base import EstimatorBase, dense
-from secateur.estimator.checks import check_fit
+from secateur.estimator.checks import check_fit, share
 from secateur.estimator.inputs import key_from, positive_integers
 from secateur.estimator.levels import levels_for
+from secateur.estimator.stopping import EarlyStopping, StoppedEarly, all_of, scorer, told
 from secateur.likelihood.comparison import rates_of
 from secateur.model.machine import Machine, receptive_field_masks
 from secateur.model.randomness import child_key
@@ -26,9 +26,19 @@ _Self = TypeVar("_Self", bound="Fitting")
 class Fitting(EstimatorBase):
     """``fit`` and ``partial_fit``."""
 
+    n_iter_: int
+    validation_scores_: Float[np.ndarray, " epochs"]
+    _epochs_in_all: int
     _partial: training.TrainingState | None
 
-    def fit(self: _Self, X: Any, y: Any = None, *, callback: training.Callback | None = None) -> _Self:
+    def fit(
+        self: _Self,
+        X: Any,
+        y: Any = None,
+        *,
+        validation: Any | None = None,
+        callback: training.Callback | None = None,
+    ) -> _Self:
         """Train a machine on the rows of ``X``: a new one, or with ``warm_start`` the one that is there.
 
         Parameters
@@ -36,6 +46,9 @@ class Fitting(EstimatorBase):
         X
             Rows ``(n, n_features)``, an array, a data frame or a sparse matrix: 0 and 1, or grey levels, which become 0
             and 1 as ``binarize`` says. Training holds all rows in memory, 4 bytes a value. ``y`` is ignored.
+        validation
+            Rows as ``X`` that are not trained on but watched: ``history_.free_energy_gap`` is theirs, and early
+            stopping goes by them. ``None``: with ``early_stopping`` a ``validation_fraction`` of ``X``, else none.
         callback
             Called after every epoch with the number of finished epochs of the present step (pretraining takes one step
             per weight matrix), the machine, and the history so far.
@@ -54,30 +67,75 @@ class Fitting(EstimatorBase):
         """
         earlier = self.machine_ if self.warm_start and hasattr(self, "machine_") else None
         levels = self._training_rows(X)
-        if earlier is None or not hasattr(self, "_key"):
-            self._key = key_from(self.random_state)
-        else:
-            self._key = child_key(self._key, "warm start")
-        settings = self.settings_ = self._settings("n_epochs", self.n_epochs, len(levels))
+        self._key = key_from(self.random_state) if earlier is None else child_key(self._key, "warm start")
+        levels, held_out = self._held_out(levels, validation)
+        self.settings_ = self._settings("n_epochs", self.n_epochs, len(levels))
         self._visible_rates = rates_of(levels).astype(np.float32)
-        machine = self._initial_machine() if earlier is None else self._warm(earlier)
-        rows = jax.device_put(levels if settings.redraw else self._drawn(levels))
-        default_epochs = settings.n_epochs // 2 + 1 if machine.n_layers > 2 and earlier is None else 0
-        pretrain_epochs: Any = default_epochs if self.pretrain_epochs is None else self.pretrain_epochs
-        self._epochs_in_all = settings.n_epochs
-        told = _Told(type(self).__name__, callback) if self.verbose else callback
-        if pretrain_epochs != 0 and earlier is None:
-            pretraining = self._settings("pretrain_epochs", pretrain_epochs, len(levels))
-            self._epochs_in_all += pretraining.n_epochs * (machine.n_layers - 1)
-            key = child_key(self._key, "pretraining")
-            machine, _ = training.pretrain(machine, rows, pretraining, key, callback=told)
-        key = child_key(self._key, "training")
-        self.machine_, self.history_ = training.train(machine, rows, settings, key, callback=told)
+        rows = jax.device_put(levels if self.settings_.redraw else self._drawn(levels))
+        told_of = all_of(told(type(self).__name__) if self.verbose else None, callback)
+        self._epochs_in_all = self.settings_.n_epochs
+        start = self._pretrained(rows, told_of) if earlier is None else self._warm(earlier)
+        self.machine_, self.history_ = self._trained(start, rows, held_out, told_of)
+        self.n_iter_ = len(self.history_.pseudo_likelihood) or self.settings_.n_epochs
         self._log_partition = self._partial = None
-        check_fit(
-            self.machine_, jax.device_put(self._drawn(levels)), self._visible_rates, child_key(self._key, "check")
-        )
+        drawn = jax.device_put(self._drawn(levels))
+        check_fit(self.machine_, drawn, self._visible_rates, child_key(self._key, "check"))
         return self
+
+    def _held_out(
+        self, levels: Float[np.ndarray, "rows visible"], validation: Any | None
+    ) -> tuple[Float[np.ndarray, "train visible"], Float[np.ndarray, "held_out visible"] | None]:
+        """Rows to train on, and 0/1 rows that are watched."""
+        if validation is not None:
+            return levels, self._drawn(self._levels_of(validation))
+        if not self.early_stopping:
+            return levels, None
+        share = self.validation_fraction
+        n_held_out = round(share * len(levels)) if isinstance(share, float) and 0 < share < 1 else 0
+        if not 0 < n_held_out < len(levels):
+            raise ValueError(
+                f"validation_fraction must be a share between 0 and 1 that leaves rows on both sides, got {share!r} of "
+                f"{len(levels)} rows; 0.1 is usual, or give fit the rows as validation"
+            )
+        order = np.asarray(jax.random.permutation(child_key(self._key, "held out"), len(levels)))
+        return levels[np.sort(order[n_held_out:])], self._drawn(levels[np.sort(order[:n_held_out])])
+
+    def _pretrained(self, rows: Float[Array, "rows visible"], callback: training.Callback | None) -> Machine:
+        """The machine that joint training begins with."""
+        machine = self._initial_machine()
+        default_epochs = self.settings_.n_epochs // 2 + 1 if machine.n_layers > 2 else 0
+        pretrain_epochs: Any = default_epochs if self.pretrain_epochs is None else self.pretrain_epochs
+        if pretrain_epochs == 0:
+            return machine
+        pretraining = self._settings("pretrain_epochs", pretrain_epochs, len(rows))
+        self._epochs_in_all += pretraining.n_epochs * (machine.n_layers - 1)
+        return training.pretrain(machine, rows, pretraining, child_key(self._key, "pretraining"), callback=callback)[0]
+
+    def _trained(
+        self,
+        machine: Machine,
+        rows: Float[Array, "rows visible"],
+        held_out: Float[np.ndarray, "held_out visible"] | None,
+        callback: training.Callback | None,
+    ) -> tuple[Machine, training.History]:
+        """The machine after training, or at its best epoch if it is stopped early."""
+        key, settings = child_key(self._key, "training"), self.settings_
+        if not self.early_stopping or held_out is None:
+            return training.train(machine, rows, settings, key, validation=held_out, callback=callback)
+        if settings.method == "exact":
+            raise ValueError(
+                "early_stopping needs method='pcd' or 'cd', got 'exact'; set early_stopping=False or another method"
+            )
+        (patience,) = positive_integers("n_iter_no_change", self.n_iter_no_change, 1)
+        score = scorer(share(held_out), self._visible_rates, child_key(self._key, "early stopping"))
+        stopping = EarlyStopping(score, patience, self.tol)
+        try:
+            training.train(machine, rows, settings, key, validation=held_out, callback=all_of(callback, stopping))
+        except StoppedEarly:
+            pass
+        assert stopping.best is not None  # there was an epoch
+        self.validation_scores_ = np.array(stopping.scores)
+        return stopping.best
 
     def partial_fit(self: _Self, X: Any, y: Any = None) -> _Self:
         """Train on for one pass through the rows of ``X``, in batches of ``batch_size``; the first call begins.
@@ -167,20 +225,3 @@ class Fitting(EstimatorBase):
                 f"{self.machine_.n_layers - 1}; take machine_.weights and machine_.biases"
             )
         return self.machine_
-
-
-class _Told:
-    """A callback that prints a line per epoch in the words of ``BernoulliRBM``, and calls another."""
-
-    def __init__(self, name: str, callback: training.Callback | None):
-        self.name, self.callback, self.began = name, callback, time.monotonic()
-
-    def __call__(self, n_epochs: int, machine: Machine, history: training.History) -> None:
-        """Print what the last epoch gave."""
-        now = time.monotonic()
-        measured = history.pseudo_likelihood
-        told = f"pseudo-likelihood = {measured[-1]:.2f}, " if len(measured) else ""
-        print(f"[{self.name}] Iteration {n_epochs}, {told}time = {now - self.began:.2f}s")
-        self.began = now
-        if self.callback is not None:
-            self.callback(n_epochs, machine, history)
