@@ -67,7 +67,7 @@ def _few(**parameters: Any) -> BoltzmannMachine:
 
 
 @pytest.mark.filterwarnings("ignore:X holds values")
-@parametrize_with_checks([_few(), _few(hidden=3, binarize=0.0), _few(hidden=(3, 2))])
+@parametrize_with_checks([_few(), _few(hidden=(3, 2), binarize=0.0)])
 def test_scikit_learn_finds_no_fault(estimator, check):
     """All of scikit-learn's checks; none is expected to fail."""
     check(estimator)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import Any
 
 import jax
@@ -57,7 +58,7 @@ class Drawing(EstimatorBase):
             What is known of the rows: 0 and 1, and NaN where a value is to be drawn, ``(n_features,)`` or
             ``(k, n_features)``; or a dict from columns, by number or name, to the values they are held at, for instance
             those of a label that the machine was trained on. The result is ``(k * n_samples, n_features)``, the draws
-            for the first row first. ``None``: nothing is known.
+            for the first row first; each row has chains of its own, one row after another. ``None``: nothing is known.
         n_sweeps
             Sweeps of each chain; more are needed where the model mixes slowly.
         sampler
@@ -80,26 +81,39 @@ class Drawing(EstimatorBase):
         (n_rows,) = positive_integers("n_samples", n_samples, 1)
         (n_steps,) = positive_integers("n_sweeps", n_sweeps, 1)
         key = child_key(self._key, "sample") if random_state is None else key_from(random_state)
-        held: dict[str, Any] = {}
-        n_wanted = n_chains = n_rows
         if given is None:
-            n_chains = max(n_rows, _FEWEST_CHAINS)
+            drawn, self.sample_verdict_ = self._chains(key, n_rows, n_steps, sampler)
         else:
             if sampler not in ("auto", "gibbs"):
                 raise ValueError(f"sampler must be 'gibbs' or 'auto' with given, got {sampler!r}; leave it out")
-            values, known = self._known(given)
-            n_wanted, sampler = n_rows * len(values), "gibbs"
-            n_chains = max(n_rows, _FEWEST_CHAINS) if len(values) == 1 else n_wanted
-            held = self._held(values.repeat(n_chains // len(values), 0), known.repeat(n_chains // len(values), 0), key)
-        # The second half of every chain is watched; the last draw of each is returned.
-        apart = max(1, n_steps // (2 * _WATCHED_DRAWS))
-        n_burn_in = max(0, n_steps - _WATCHED_DRAWS * apart)
-        schedule = (_WATCHED_DRAWS, None if held else n_chains, sampler, apart, n_burn_in)
-        draws = sampled(self.machine_, key, schedule, r_hat_limit=AVERAGES_R_HAT_LIMIT, **held)
-        # A row is one draw at the end of its chain, so the chains need have forgotten their starts and no more.
-        self.sample_verdict_ = draws.diagnostics.mixing_verdict(AVERAGES_R_HAT_LIMIT)
+            # Rows are watched one by one: chains that hold different values say nothing about each other.
+            parts = [
+                self._chains(jax.random.fold_in(key, number), n_rows, n_steps, "gibbs", held)
+                for number, held in enumerate(zip(*self._known(given), strict=True))
+            ]
+            drawn = np.concatenate([rows for rows, _ in parts])
+            self.sample_verdict_ = reduce(Verdict.joined, [verdict for _, verdict in parts])
         self.sample_verdict_.warn("the sample")
-        return np.asarray(draws[0][-1, :n_wanted])
+        return drawn
+
+    def _chains(
+        self, key: PRNGKeyArray, n_rows: int, n_sweeps: int, sampler: str | Sampler, held: Any = None
+    ) -> tuple[Float[np.ndarray, "rows visible"], Verdict]:
+        """Rows of chains, of which some columns may be held at values, and whether the chains have mixed."""
+        n_chains = max(n_rows, _FEWEST_CHAINS)
+        how: dict[str, Any] = {}
+        if held is not None:
+            values, known = held
+            visible, *hidden = start_states(self.machine_, child_key(key, "start"), n_chains)
+            start = (np.where(known[None, :], values[None, :], np.asarray(visible)), *hidden)
+            how = {"start": start, "clamp": (known, *(None for _ in hidden))}
+        # The second half of every chain is watched; the last draw of each is returned.
+        apart = max(1, n_sweeps // (2 * _WATCHED_DRAWS))
+        n_burn_in = max(0, n_sweeps - _WATCHED_DRAWS * apart)
+        schedule = (_WATCHED_DRAWS, n_chains, sampler, apart, n_burn_in)
+        draws = sampled(self.machine_, key, schedule, r_hat_limit=AVERAGES_R_HAT_LIMIT, **how)
+        # A row is one draw at the end of its chain, so the chains need have forgotten their starts and no more.
+        return np.asarray(draws[0][-1, :n_rows]), draws.diagnostics.mixing_verdict(AVERAGES_R_HAT_LIMIT)
 
     def gibbs(
         self, X: Any, *, random_state: int | np.random.RandomState | None = None
@@ -122,11 +136,13 @@ class Drawing(EstimatorBase):
             key = jax.random.fold_in(child_key(self._key, "gibbs"), self._n_gibbs)
         else:
             key = key_from(random_state)
-        blocks = [
-            np.asarray(_swept(self.machine_, jax.device_put(levels), jax.random.fold_in(key, number)))
-            for number, levels in enumerate(self._blocks(self._validated(X)))
-        ]
-        return np.concatenate(blocks)
+        validated = self._validated(X)
+        found, start = np.empty(validated.shape, np.float32), 0
+        for levels in self._blocks(validated):
+            drawn = _swept(self.machine_, jax.device_put(levels), jax.random.fold_in(key, start))
+            found[start : start + len(levels)] = drawn
+            start += len(levels)
+        return found
 
     def _known(self, given: Any) -> tuple[Float[np.ndarray, "rows visible"], Bool[np.ndarray, "rows visible"]]:
         """Values 0 and 1 of the known columns, 0 elsewhere, and which are known."""
@@ -160,12 +176,6 @@ class Drawing(EstimatorBase):
                 )
             row[number] = value
         return row
-
-    def _held(self, values: np.ndarray, known: np.ndarray, key: PRNGKeyArray) -> dict[str, Any]:
-        """Starting states and clamp of chains that hold these values."""
-        visible, *hidden = start_states(self.machine_, child_key(key, "start"), len(values))
-        start = (np.where(known, values, np.asarray(visible)), *hidden)
-        return {"start": start, "clamp": (known, *(None for _ in hidden))}
 
 
 @jax.jit

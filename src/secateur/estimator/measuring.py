@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 from sklearn.utils.validation import check_is_fitted
 
 from secateur import likelihood
 from secateur.estimator.base import EstimatorBase
 from secateur.estimator.inputs import can_be_enumerated, inferred, top_layer
 from secateur.model import units
+from secateur.model.machine import Machine
 from secateur.model.randomness import child_key
 
 
@@ -28,14 +30,7 @@ class Measuring(EstimatorBase):
         Exact for one hidden layer; grey levels enter as they are, like in ``BernoulliRBM``. float32 for float32 rows,
         else float64. ``X`` as in :meth:`fit`.
         """
-        check_is_fitted(self)
-        validated = self._validated(X)
-        found = np.empty((validated.shape[0], self._n_features_out), _dtype_like(validated))
-        start = 0
-        for levels in self._blocks(validated):
-            found[start : start + len(levels)] = top_layer(self.machine_, jax.device_put(levels))
-            start += len(levels)
-        return found
+        return self._of_blocks(top_layer, X, lambda: self._n_features_out)
 
     def reconstruct(self, X: Any) -> Float[np.ndarray, "rows visible"]:
         """Mean-field probabilities ``(n, n_features)`` of the visible units given the hidden ones that a row implies.
@@ -43,12 +38,20 @@ class Measuring(EstimatorBase):
         Up and down once, without drawing (for deep machines all hidden layers are inferred first). Types as of
         :meth:`transform`, ``X`` as in :meth:`fit`.
         """
+        return self._of_blocks(_reconstructed, X, lambda: self.n_features_in_)
+
+    def _of_blocks(
+        self, measure: Callable[[Machine, Array], Array], X: Any, n_columns: Callable[[], int]
+    ) -> Float[np.ndarray, "rows columns"]:
+        """What ``measure`` gives for all rows, in the type that scikit-learn expects for theirs."""
         check_is_fitted(self)
         validated = self._validated(X)
-        blocks = [
-            np.asarray(_reconstructed(self.machine_, jax.device_put(levels))) for levels in self._blocks(validated)
-        ]
-        return np.concatenate(blocks).astype(_dtype_like(validated), copy=False)
+        dtype = np.float32 if validated.dtype == np.float32 else np.float64
+        found, start = np.empty((validated.shape[0], n_columns()), dtype), 0
+        for levels in self._blocks(validated):
+            found[start : start + len(levels)] = measure(self.machine_, jax.device_put(levels))
+            start += len(levels)
+        return found
 
     def score_samples(self, X: Any) -> Float[np.ndarray, " rows"]:
         """One number per row in nats; which one depends on the machine, and ``score_quantity_`` says it in words.
@@ -94,10 +97,6 @@ class Measuring(EstimatorBase):
         return self._log_partition
 
 
-def _dtype_like(values: Any) -> type[np.floating]:
-    return np.float32 if values.dtype == np.float32 else np.float64
-
-
 @jax.jit
-def _reconstructed(machine: Any, visible: Any) -> Any:
+def _reconstructed(machine: Machine, visible: Float[Array, "rows visible"]) -> Float[Array, "rows visible"]:
     return units.mean(machine.total_input(inferred(machine, visible), 0))
