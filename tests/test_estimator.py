@@ -81,7 +81,7 @@ def test_the_example_of_the_docstring_runs():
 def test_constructor_leaves_to_the_data_what_settings_for_chooses():
     parameters = BoltzmannMachine().get_params()
     shared = set(parameters) & set(TrainingSettings.model_fields)
-    left = {name for name in shared if parameters[name] is None} - {"max_norm"}
+    left = {name for name in shared if parameters[name] is None} - {"max_norm", "sparsity_target"}
     assert left == {"n_epochs", "batch_size", "learning_rate", "n_chains"}
     kept = shared - left - {"optimizer"}
     assert {name: parameters[name] for name in kept} == TrainingSettings().model_dump(include=kept)
