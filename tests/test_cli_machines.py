@@ -18,6 +18,7 @@ from secateur import fisher
 from secateur.commands.options import importance_from, in_words
 from secateur.commands.summary import summary
 from secateur.fisher.table import COLUMNS, fisher_table
+from secateur.likelihood.comparison import independent_log_probability, rates_of
 from secateur.model import enumeration
 from secateur.model.machine import Machine
 from secateur.pruning import ImportanceSampling, RemovalCount, compact, prune, removed
@@ -128,6 +129,29 @@ def test_what_was_removed_is_told_by_original_units(dbm):
     ]
     with pytest.raises(ValueError, match=r"after must come from before, got machines that began with \(5, 4\) and"):
         removed(first, small_machine("rbm", masked=False))
+
+
+def test_score_and_prune_say_the_exact_likelihood_of_the_rows(run, folder):
+    machine = load_machine(folder / "dbm.safetensors")
+    exact = BruteForce(machine).log_probability(ROWS)
+    rates = rates_of(ROWS)
+    alone = independent_log_probability(ROWS, rates)
+    said = run("score", "dbm.safetensors", "rows.npy", "--out", "each.npy")
+    assert said.startswith(
+        f"40 rows of rows.npy: exact log p(v) {exact.mean():.4g}, independent units {alone.mean():.4g}"
+    )
+    np.testing.assert_allclose(np.load(folder / "each.npy"), exact, atol=1e-4)
+    np.save(folder / "other.npy", 1 - ROWS)
+    beside = independent_log_probability(ROWS, rates_of(1 - ROWS))
+    assert f"independent units {beside.mean():.4g}" in run(
+        "score", "dbm.safetensors", "rows.npy", "--train", "other.npy"
+    )
+    said = run(
+        "prune", "dbm.safetensors", "--data", "rows.npy", "--criterion", "unit-information", "--out", "p.safetensors"
+    )
+    after = BruteForce(load_machine(folder / "p.safetensors")).log_probability(ROWS)
+    assert f"before: 40 rows: {quality}" in said
+    assert f"\n40 rows: exact log p(v) {after.mean():.4g}," in said and abs(after - exact).max() > 0.01
 
 
 def test_rounds_with_retraining_go_into_a_folder_and_on_from_there(run, folder):
@@ -317,7 +341,10 @@ def test_fit_trains_a_machine_on_rows_or_words(run, folder):
             ["prune", "DBM", "--dry-run", "--chains", "1"],
             "n_chains: Input should be greater than or equal to 2 (got 1)",
         ),
-        (["prune", "DBM", "--dry-run", "--data", "rows.npy"], "retraining needs --data and --retrain-epochs, got one"),
+        (
+            ["prune", "DBM", "--dry-run", "--retrain-epochs", "1"],
+            "--retrain-epochs needs rows to retrain on; give --data",
+        ),
         (["prune", "DBM", "--dry-run", "--set", "l2=1"], "--set changes how retraining goes; give --data and"),
         (["prune", "DBM", "--dry-run", "--data", "rows.npy", "--retrain-epochs", "1", "--set", "l3=1"], "setting 'l3'"),
         (

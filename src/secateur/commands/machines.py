@@ -27,9 +27,11 @@ from secateur.commands.options import (
     retraining_from,
     rounds_after,
     rows_for,
+    write_npy,
 )
 from secateur.commands.printing import say
 from secateur.commands.recordings import fit_words, prune_fitted
+from secateur.commands.scores import Judge, score
 
 if TYPE_CHECKING:
     from secateur.model.machine import Machine
@@ -60,7 +62,7 @@ Change = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
-    for command in (fit, info, prune, sample, fisher):
+    for command in (fit, info, prune, sample, fisher, score):
         app.command()(command)
 
 
@@ -194,7 +196,8 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go; write nothing.")] = False,
     rounds: Annotated[int | None, typer.Option(min=1, help="Rounds of pruning; all machines go into a folder.")] = None,
     data: Annotated[
-        Path | None, typer.Option(exists=True, dir_okay=False, help="0/1 rows on which to retrain after every round.")
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="0/1 rows, for judging, rules and retraining."),
     ] = None,
     retrain_epochs: Annotated[int, typer.Option(min=0, help="Passes through the rows after every round.")] = 0,
     binarize: Binarize = None,
@@ -212,6 +215,8 @@ def prune(
     overwrite: Overwrite = False,
 ) -> None:
     """Remove the least important synapses and the units that die with them; --set takes settings of retraining.
+
+    With --data every round says what likelihood the machine gives the rows, beside independent units.
 
     Of a fitted recording: how many couplings can go before held-out prediction suffers, by several rules.
     """
@@ -243,9 +248,12 @@ def prune(
     retraining = retraining_from(data, retrain_epochs, change)
     rows = None if data is None else rows_for(parent.machine, data, binarize)
     how = importance_from(parent.machine, source, chains, draws, sweeps, burn_in, sampler)
+    trained_on, judged_on = (None, None) if rows is None else (rows, rows)
     if dry_run and retraining is not None:
         say("what later rounds would take depends on retraining, which a dry run leaves out; the first round:")
-        rounds, rows, retraining = 1, None, None
+        rounds, retraining = 1, None
+    elif retraining is not None and rows is not None:
+        trained_on, judged_on = parted(rows, seed)
     averages = "none" if not rule.needs else "exact" if how == "exact" else how.model_dump()
     n_rounds, first = rounds or 1, _round_of(parent)
     earlier = [] if out is None or dry_run or rounds is None else rounds_after(first, out, overwrite)
@@ -260,7 +268,7 @@ def prune(
     before, place = parent.machine, machine
     loop = prune_and_retrain(
         before,
-        rows,
+        trained_on,
         criterion,
         n_rounds=n_rounds,
         fraction=shares,
@@ -269,10 +277,16 @@ def prune(
         importance=how,
         zeros=zeros,
     )
+    judge = None
+    if not dry_run and trained_on is not None and judged_on is not None:
+        judge = Judge(trained_on, judged_on, retraining is not None, seed)
+        say(f"before: {judge(before)}")
     for done in loop if retraining is None else _watched(loop, criterion, n_rounds):
         number = first + done.number
         say(f"round {number} by {criterion}, {averages_in_words(done.sources[0])}")
         say(removed(before, done.pruned, done.counts[0]))
+        if judge is not None:
+            say(judge(done.retrained))
         before = done.retrained
         if out is not None and not dry_run:
             file = out if rounds is None else out / f"round-{number:02d}{MACHINE_SUFFIX}"
@@ -302,7 +316,6 @@ def sample(
 
     from secateur import sampling
     from secateur.data.rows import MAX_VALUES
-    from secateur.storage.arrays import write_atomically
     from secateur.storage.machines import load_machine
 
     model = load_machine(machine)
@@ -314,12 +327,7 @@ def sample(
     schedule = {"n_draws": n_draws, "n_chains": n_chains, "n_sweeps": sweeps, "n_burn_in": burn_in}
     drawn = quietly(sampling.sample, model, jax.random.key(seed), sampler=sampler, **schedule)
     visible = np.asarray(drawn[0]).reshape(-1, model.layer_sizes[0])[:n].astype(np.uint8)
-
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file:  # np.save would change the name of the file
-            np.save(file, visible, allow_pickle=False)
-
-    write_atomically(out, write)
+    write_npy(out, visible)
     say(f"samples: {out}, {n:,} states; {in_words(drawn.diagnostics, drawn.verdict)}")
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from secateur.estimator import BoltzmannMachine
+    from secateur.likelihood.comparison import Comparison
     from secateur.model.machine import Machine
     from secateur.model.trust import Verdict
     from secateur.pruning import ImportanceSampling
@@ -48,13 +49,13 @@ def importance_from(
 
 
 def retraining_from(data: Path | None, epochs: int, change: list[str] | None) -> TrainingSettings | None:
-    """Settings of retraining; ``None`` without rows."""
+    """Settings of retraining; ``None`` if there is none."""
     from secateur.studies.config import parse_change
     from secateur.training import TrainingSettings
 
-    if (data is None) != (epochs == 0):
-        raise ValueError("retraining needs --data and --retrain-epochs, got one; give both, or neither to only prune")
-    if data is None:
+    if data is None and epochs:
+        raise ValueError("--retrain-epochs needs rows to retrain on; give --data, or leave it out to only prune")
+    if not epochs:
         if change:
             raise ValueError("--set changes how retraining goes; give --data and --retrain-epochs with it")
         return None
@@ -132,19 +133,37 @@ def parted(rows: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return rows[np.sort(order[n_held_out:])], rows[np.sort(order[:n_held_out])]
 
 
+def likelihood_beside_independent(model: BoltzmannMachine, trained_on: np.ndarray, rows: np.ndarray) -> Comparison:
+    """The likelihood that a machine gives rows, beside that of units with the rates of those it was trained on."""
+    from secateur.likelihood import beside_independent_units, rates_of
+
+    log_z = quietly(lambda: model.log_partition_)
+    return quietly(beside_independent_units, model.machine_, rows, rates_of(trained_on), log_z)
+
+
 def beside_independent(model: BoltzmannMachine, trained_on: np.ndarray, held_out: np.ndarray) -> str:
     """The likelihood of a fitted machine beside that of independent units, in words, with the remedy where it is poor.
 
     On held-out rows, and where there are none on those that it was trained on.
     """
-    from secateur.likelihood import beside_independent_units, rates_of
-
     rows, which = (held_out, "held-out rows") if len(held_out) else (trained_on, "rows it was trained on")
-    log_z = quietly(lambda: model.log_partition_)
-    found = quietly(beside_independent_units, model.machine_, rows, rates_of(trained_on), log_z)
+    found = likelihood_beside_independent(model, trained_on, rows)
     remedy = "take more --epochs or another learning rate (--set learning_rate=...), unless the columns are independent"
     poor = "" if found.better or not found.verdict.trusted else f"\nno better than independent units: {remedy}"
     return f"{found.n_rows:,} {which}: {found}{poor}"
+
+
+def write_npy(out: Path, values: np.ndarray) -> None:
+    """Write an array into a file in one step."""
+    import numpy as np
+
+    from secateur.storage.arrays import write_atomically
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:  # np.save would change the name of the file
+            np.save(file, values, allow_pickle=False)
+
+    write_atomically(out, write)
 
 
 def averages_in_words(source: Any) -> str:
