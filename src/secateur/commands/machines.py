@@ -55,6 +55,12 @@ Draws = Annotated[int | None, typer.Option(help="Draws per chain.")]
 Sweeps = Annotated[int | None, typer.Option(help="Gibbs sweeps from one draw to the next.")]
 BurnIn = Annotated[int | None, typer.Option(help="Sweeps before the first draw.")]
 Binarize = Annotated[float | None, typer.Option(help="Values above this become 1, all others 0.")]
+Drop = Annotated[
+    list[str] | None, typer.Option("--drop", metavar="COLUMN", help="A column of a .csv to leave out; may come again.")
+]
+Labels = Annotated[
+    str | None, typer.Option("--labels", metavar="COLUMN", help="The column of a .csv that holds labels: no unit.")
+]
 Change = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of training.")]
 
 
@@ -91,6 +97,8 @@ def fit(
         Literal["0/1", "+-1", "theta-scaled"], typer.Option(help="Words: parameters of 0/1 or +-1 states, or relative.")
     ] = "0/1",
     binarize: Binarize = None,
+    drop: Drop = None,
+    labels: Labels = None,
     change: Change = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -104,6 +112,8 @@ def fit(
     if is_words_file(rows) and out.suffix != MACHINE_SUFFIX:
         if binarize is not None:
             raise ValueError("--binarize is for rows; words are 0 and 1 already")
+        if drop or labels is not None:
+            raise ValueError("--drop and --labels are for tables (.csv, .txt); leave them out for words")
         fit_words(rows, out, hidden, choose_hidden, epochs, folds, hold_out, of, convention, change, seed, overwrite)
         return
     if choose_hidden is not None or folds is not None or hold_out is not None:
@@ -129,7 +139,7 @@ def fit(
     if taken := sorted({*settings, "binarize"} & set(changes)):
         raise ValueError(f"--set must not change {taken[0]!r}; use --hidden, --epochs, --seed or --binarize")
     model = BoltzmannMachine().set_params(**settings | changes)
-    values = read_rows(rows, binarize=binarize)
+    values = read_rows(rows, binarize=binarize, drop=drop or (), labels=labels)
     trained_on, held_out = parted(values, seed)
     with watch() as progress:
         told = told_once(progress, "training", lambda: model._epochs_in_all)
@@ -198,6 +208,8 @@ def prune(
     ] = None,
     retrain_epochs: Annotated[int, typer.Option(min=0, help="Passes through the rows after every round.")] = 0,
     binarize: Binarize = None,
+    drop: Drop = None,
+    labels: Labels = None,
     change: Change = None,
     zeros: Annotated[
         Literal["all", "fraction"], typer.Option(help="Of too many synapses of zero importance: which go.")
@@ -217,7 +229,8 @@ def prune(
     """
     if machine.is_dir():
         others = {
-            "--out": out, "--data": data, "--retrain-epochs": retrain_epochs, "--binarize": binarize, "--set": change,
+            "--out": out, "--data": data, "--retrain-epochs": retrain_epochs, "--binarize": binarize, "--drop": drop,
+            "--labels": labels, "--set": change,
             "--source": source, "--chains": chains, "--draws": draws, "--sweeps": sweeps, "--burn-in": burn_in,
             "--sampler": sampler, "--dry-run": dry_run, "--zeros": zeros == "all",
         }  # fmt: skip
@@ -240,8 +253,10 @@ def prune(
     rule = rule_named(criterion)
     parent = read_machine(machine)
     shares = fractions_from(fraction, parent.machine)
+    if data is None and (drop or labels is not None):
+        raise ValueError("--drop and --labels name columns of --data; give it, or leave them out")
     retraining = retraining_from(data, retrain_epochs, change)
-    rows = None if data is None else rows_for(parent.machine, data, binarize)
+    rows = None if data is None else rows_for(parent.machine, data, binarize, drop or (), labels)
     how = importance_from(parent.machine, source, chains, draws, sweeps, burn_in, sampler)
     if dry_run and retraining is not None:
         say("what later rounds would take depends on retraining, which a dry run leaves out; the first round:")
