@@ -317,7 +317,11 @@ def test_fit_trains_a_machine_on_rows_or_words(run, folder):
             ["prune", "DBM", "--dry-run", "--chains", "1"],
             "n_chains: Input should be greater than or equal to 2 (got 1)",
         ),
-        (["prune", "DBM", "--dry-run", "--data", "rows.npy"], "retraining needs --data and --retrain-epochs, got one"),
+        (["prune", "DBM", "--dry-run", "--data", "rows.npy"], "variance-fi needs no rows; say --retrain-epochs"),
+        (
+            ["prune", "DBM", "--dry-run", "--retrain-epochs", "1"],
+            "--retrain-epochs needs rows to retrain on; give them with",
+        ),
         (["prune", "DBM", "--dry-run", "--set", "l2=1"], "--set changes how retraining goes; give --data and"),
         (["prune", "DBM", "--dry-run", "--data", "rows.npy", "--retrain-epochs", "1", "--set", "l3=1"], "setting 'l3'"),
         (

@@ -61,7 +61,13 @@ def too_large(fitted, monkeypatch) -> BoltzmannMachine:
     return fresh
 
 
-@parametrize_with_checks([BoltzmannMachine(hidden=hidden, n_epochs=1, binarize=0.0) for hidden in ((3,), (3, 2))])
+def _few(**parameters: Any) -> BoltzmannMachine:
+    """The defaults but for the time they take."""
+    return BoltzmannMachine(n_epochs=1, **parameters)
+
+
+@pytest.mark.filterwarnings("ignore:X holds values")
+@parametrize_with_checks([_few(), _few(hidden=(3, 2), binarize=0.0)])
 def test_scikit_learn_finds_no_fault(estimator, check):
     """All of scikit-learn's checks; none is expected to fail."""
     check(estimator)
@@ -75,7 +81,7 @@ def test_the_example_of_the_docstring_runs():
 def test_constructor_leaves_to_the_data_what_settings_for_chooses():
     parameters = BoltzmannMachine().get_params()
     shared = set(parameters) & set(TrainingSettings.model_fields)
-    left = {name for name in shared if parameters[name] is None} - {"max_norm"}
+    left = {name for name in shared if parameters[name] is None} - {"max_norm", "sparsity_target"}
     assert left == {"n_epochs", "batch_size", "learning_rate", "n_chains"}
     kept = shared - left - {"optimizer"}
     assert {name: parameters[name] for name in kept} == TrainingSettings().model_dump(include=kept)
@@ -177,7 +183,8 @@ class TestFit:
         assert list(model.feature_names_in_) == list(frame.columns)
         encoded = model.transform(frame)
         assert list(encoded.columns) == [f"boltzmannmachine{i}" for i in range(4)]
-        assert (encoded.dtypes == np.float32).all()
+        assert (encoded.dtypes == np.float64).all()  # like the rows
+        assert (model.transform(frame.astype(np.float32)).dtypes == np.float32).all()
 
 
 class TestTransform:
@@ -374,8 +381,11 @@ class TestRefusals:
                 {"method": "cd", "hidden": (3, 2)},
                 "^method='cd' needs one hidden layer, this machine has 2; use method='p",
             ),
-            ({"binarize": "mean"}, "^binarize must be None or the threshold, a number, got 'mean'$"),
-            ({"binarize": float("nan")}, "^binarize must be None or the threshold, a number, got nan$"),
+            ({"binarize": "median"}, r"^binarize must be None, a threshold \(a number\), 'redraw' or 'mean', got 'med"),
+            (
+                {"binarize": float("nan")},
+                r"^binarize must be None, a threshold \(.*\), 'redraw' or 'mean', got nan; None",
+            ),
             (
                 {"receptive_field": 3},
                 "^receptive_field=3 needs image_shape, the height and width of the images in pixels$",
@@ -402,8 +412,8 @@ class TestRefusals:
         ("data", "message"),
         [
             (
-                _with(3, 1, 0.25),
-                "^X must hold 0 and 1 only, got 0.25 in row 3, column 1; set binarize to the threshold",
+                _with(3, 1, -0.75),
+                "(got -0.75 in row 3, column 1; set binarize to the threshold|got values from -0.75 to 0; scale X as)",
             ),
             (_with(0, 2, np.nan), "Input X contains NaN"),
             (_with(0, 2, np.inf), "Input X contains infinity"),
@@ -411,7 +421,7 @@ class TestRefusals:
             (np.zeros((5, 0)), r"0 feature\(s\) .* while a minimum of 1 is required by BoltzmannMachine"),
             (np.zeros(N_VISIBLE), "Expected 2D array, got 1D array instead"),
         ],
-        ids=["grey", "nan", "infinite", "no rows", "no columns", "one axis"],
+        ids=["negative", "nan", "infinite", "no rows", "no columns", "one axis"],
     )
     def test_data(self, data, message, fitted):
         for refused in (BoltzmannMachine().fit, fitted.transform, fitted.score_samples):

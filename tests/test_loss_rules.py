@@ -136,6 +136,11 @@ def test_rules_that_look_at_data_are_given_rows_everywhere(rbm):
     rows = _rows(rbm)
     pruned = prune(rbm, "likelihood-loss", 0.5, key=KEY, visible=rows)
     assert pruned.n_synapses == 10
+    without = {"n_rounds": 2, "fraction": 0.5, "retraining": None, "key": KEY}
+    steps = list(prune_and_retrain(rbm, rows, "likelihood-loss", **without))  # type: ignore[arg-type]
+    assert [step.retrained.n_synapses for step in steps] == [10, 5]
+    with pytest.raises(ValueError, match="retraining needs visible and retraining, got one"):
+        next(prune_and_retrain(rbm, rows, "variance-fi", **without))  # type: ignore[arg-type]
     settings = TrainingSettings(n_epochs=1, batch_size=7, n_chains=4)
     (done,) = prune_and_retrain(
         rbm, rows, "unit-kl", n_rounds=1, fraction=0.25, retraining=settings, key=KEY, importance="exact"

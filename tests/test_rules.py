@@ -63,6 +63,8 @@ def test_what_the_built_in_rules_declare():
         "fi-times-weight-squared": ("synapses", {"coincidences"}),
         "decimation-kl": ("synapses", {"coincidences"}),
         "likelihood-loss": ("synapses", {"coincidences", "rows"}),
+        "greedy-likelihood": ("synapses", {"rows"}),
+        "optimal-brain-surgeon": ("synapses", {"states"}),
         "eigenvector-fi": ("synapses", {"states"}),
         "random-units": ("units", set()),
         "weakest-units": ("units", set()),
@@ -111,9 +113,7 @@ def test_a_rule_that_needs_no_averages_gets_none(name):
 
 
 @pytest.mark.usefixtures("no_averages")
-@pytest.mark.parametrize(
-    "name", [name for name in RULES if name not in (*NEEDLESS, "eigenvector-fi", "unit-information")]
-)
+@pytest.mark.parametrize("name", [name for name, one in RULES.items() if {"rates", "coincidences"} & set(one.needs)])
 def test_twin_a_rule_that_needs_averages_asks_for_them(name):
     with pytest.raises(AssertionError, match="averages were taken"):
         prune(small_machine("rbm", masked=False), name, 0.5, key=KEY)

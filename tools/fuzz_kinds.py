@@ -80,7 +80,7 @@ def kinds(folder: Path) -> dict[str, Kind]:
     study, like, empty = _study(folder), _machines(), _empty_results(("first",))
     machine, record, checkpoint = (folder / f"{name}.safetensors" for name in ("machine", "record", "checkpoint"))
     save_machine(_machine(1), machine, {"criterion": "variance-fi", "round": 1})
-    Record(empty.copy(deep=True), "0" * 64, like, 1, False, {"train": 1.5}, 2.5).write(record)
+    Record(empty.copy(deep=True), "0" * 64, like, 1, {"train": 1.5}, 2.5).write(record)
     history = [{"loss": np.zeros(2, np.float32)} for _ in range(3)]
     TrainingCheckpoint(checkpoint, interval_s=0).part("training").keep(Reached(3, like, history), last=True)
     found = words([[0.01, 0.52, 0.93], [0.52, 1.2], [0.3]], 0.1)

@@ -130,6 +130,32 @@ def resume(
 
 
 @app.command()
+def extend(
+    folder: Annotated[Path, typer.Argument(help="Folder of a finished study.")],
+    trials: Annotated[int | None, typer.Option(help="How many trials there shall be in all.")] = None,
+    criteria: Annotated[str | None, typer.Option(help="Rules to add, e.g. +random,+mine:rule.")] = None,
+    rounds: Annotated[int | None, typer.Option(help="How many rounds of pruning there shall be in all.")] = None,
+    workers: Workers = None,
+    scheduler: Scheduler = None,
+) -> None:
+    """Add trials, rules or rounds to a finished study, as if it had had them from the start."""
+    from secateur import studies
+
+    added = [name.lstrip("+") for name in _names(criteria) or []]
+    with _watched(folder) as progress:
+        studies.extend(
+            folder,
+            trials=trials,
+            criteria=added,
+            rounds=rounds,
+            progress=progress,
+            workers=workers,
+            scheduler=scheduler,
+            then=_report,
+        )
+
+
+@app.command()
 def report(folder: Annotated[Path, typer.Argument(help="Folder of a finished study or a fitted recording.")]) -> None:
     """Draw the figures and write the report of a finished study or a fitted recording."""
     if not (folder / "recording.toml").is_file():

@@ -258,9 +258,12 @@ def prune(
     retraining = retraining_from(data, retrain_epochs, change)
     rows = None if data is None else rows_for(parent.machine, data, binarize, drop or (), labels)
     how = importance_from(parent.machine, source, chains, draws, sweeps, burn_in, sampler)
+    if rows is not None and retraining is None and "rows" not in rule.needs:
+        raise ValueError(f"{criterion} needs no rows; say --retrain-epochs to retrain on --data, or leave --data out")
     if dry_run and retraining is not None:
         say("what later rounds would take depends on retraining, which a dry run leaves out; the first round:")
-        rounds, rows, retraining = 1, None, None
+        rounds, retraining = 1, None
+        rows = rows if "rows" in rule.needs else None
     averages = "none" if not rule.needs else "exact" if how == "exact" else how.model_dump()
     n_rounds, first = rounds or 1, _round_of(parent)
     earlier = [] if out is None or dry_run or rounds is None else rounds_after(first, out, overwrite)

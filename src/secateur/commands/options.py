@@ -48,13 +48,15 @@ def importance_from(
 
 
 def retraining_from(data: Path | None, epochs: int, change: list[str] | None) -> TrainingSettings | None:
-    """Settings of retraining; ``None`` without rows."""
+    """Settings of retraining; ``None`` without: rows alone are for rules that need some."""
     from secateur.studies.config import parse_change
     from secateur.training import TrainingSettings
 
-    if (data is None) != (epochs == 0):
-        raise ValueError("retraining needs --data and --retrain-epochs, got one; give both, or neither to only prune")
-    if data is None:
+    if data is None and epochs:
+        raise ValueError(
+            "--retrain-epochs needs rows to retrain on; give them with --data, or leave it out to only prune"
+        )
+    if not epochs:
         if change:
             raise ValueError("--set changes how retraining goes; give --data and --retrain-epochs with it")
         return None

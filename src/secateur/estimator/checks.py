@@ -24,17 +24,11 @@ _SAME = 1e-3
 def check_fit(machine: Machine, rows: Float[Array, "rows visible"], rates: AnyArray, key: PRNGKeyArray) -> None:
     """Warn if a machine is no better than independent units on its own rows, or most features are the same for all.
 
-    At most 500 rows, evenly spread, are looked at. A machine too large to be summed is annealed briefly and one way,
+    At most 500 rows are looked at. A machine too large to be summed is annealed briefly and one way,
     which flatters it: what fails even so has learnt nothing.
     """
-    few = rows[:: max(1, len(rows) // _ROWS)][:_ROWS]
-    if can_be_enumerated(machine):
-        log_z = likelihood.log_partition(machine, "exact")
-    else:
-        base = likelihood.base_bias_of(rates)
-        weights = likelihood.annealed_log_weights(machine, base, key, n_chains=_CHAINS, n_temperatures=_TEMPERATURES)
-        value = float(jax.nn.logsumexp(weights)) - math.log(_CHAINS)
-        log_z = likelihood.LogPartition(value, 0.0, n_chains=_CHAINS, n_temperatures=_TEMPERATURES, method="ais")
+    few = share(rows)
+    log_z = brief_log_partition(machine, rates, key)
     found = beside_independent_units(machine, few, rates, log_z)
     if not found.better:
         warnings.warn(
@@ -51,3 +45,18 @@ def check_fit(machine: Machine, rows: Float[Array, "rows visible"], rates: AnyAr
             PoorFit,
             stacklevel=3,
         )
+
+
+def share(rows: Float[AnyArray, "rows visible"]) -> Float[AnyArray, "share visible"]:
+    """At most 500 rows, evenly spread."""
+    return rows[:: max(1, len(rows) // _ROWS)][:_ROWS]
+
+
+def brief_log_partition(machine: Machine, rates: AnyArray, key: PRNGKeyArray) -> likelihood.LogPartition:
+    """``log Z``, exact where it can be summed, else annealed briefly and one way; no verdict."""
+    if can_be_enumerated(machine):
+        return likelihood.log_partition(machine, "exact")
+    base = likelihood.base_bias_of(rates)
+    weights = likelihood.annealed_log_weights(machine, base, key, n_chains=_CHAINS, n_temperatures=_TEMPERATURES)
+    value = float(jax.nn.logsumexp(weights)) - math.log(_CHAINS)
+    return likelihood.LogPartition(value, 0.0, n_chains=_CHAINS, n_temperatures=_TEMPERATURES, method="ais")

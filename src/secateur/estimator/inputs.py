@@ -12,7 +12,7 @@ from sklearn.utils import check_random_state
 
 from secateur import training
 from secateur.model import enumeration, mean_field
-from secateur.model.machine import Machine
+from secateur.model.machine import Machine, States
 
 
 def key_from(random_state: int | np.random.RandomState | None) -> PRNGKeyArray:
@@ -33,10 +33,15 @@ def can_be_enumerated(machine: Machine) -> bool:
     return enumeration.can_be_enumerated(machine.layer_sizes)
 
 
+def inferred(machine: Machine, visible: Float[Array, "rows visible"]) -> States:
+    """Probabilities of all hidden layers after the rows; each row stops its own updates, whatever stands beside it."""
+    return jax.vmap(lambda row: jax.tree.map(lambda a: a[0], mean_field.infer(machine, row[None, :])))(visible)
+
+
 @jax.jit
 def top_layer(machine: Machine, visible: Float[Array, "rows visible"]) -> Float[Array, "rows top"]:
-    """Top-layer probabilities; each row stops its own updates, so that its result does not depend on other rows."""
-    return jax.vmap(lambda row: mean_field.infer(machine, row[None, :])[-1][0])(visible)
+    """Top-layer probabilities of every row."""
+    return inferred(machine, visible)[-1]
 
 
 def settings_from(

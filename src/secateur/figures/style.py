@@ -55,6 +55,8 @@ RULE_STYLES: dict[str, RuleStyle] = {
     "least-fi-units": RuleStyle("least-FI units", "#332288", "h"),
     "decimation-kl": RuleStyle("decimation KL", "#117733", "p"),
     "likelihood-loss": RuleStyle("likelihood loss", "#661100", "*"),
+    "greedy-likelihood": RuleStyle("greedy likelihood", "#BBAA00", "H"),
+    "optimal-brain-surgeon": RuleStyle("Optimal Brain Surgeon", "#BB5566", "1"),
     "unit-kl": RuleStyle("unit KL", "#44AA99", "d"),
     "unit-information": RuleStyle("unit information", "#AA4499", "8"),
 }

@@ -9,12 +9,15 @@ from secateur.likelihood.comparison import (
     rates_of,
 )
 from secateur.likelihood.estimates import LogPartition
+from secateur.likelihood.loss import Loss, MeanLogProbability, loss_of, mean_log_probability
 from secateur.likelihood.partition import log_partition
 from secateur.likelihood.rows import free_energy, log_probability, log_probability_bound, pseudo_likelihood
 
 __all__ = [
     "Comparison",
     "LogPartition",
+    "Loss",
+    "MeanLogProbability",
     "annealed_log_weights",
     "base_bias_of",
     "beside_independent_units",
@@ -26,6 +29,8 @@ __all__ = [
     "log_partition",
     "log_probability",
     "log_probability_bound",
+    "loss_of",
+    "mean_log_probability",
     "pseudo_likelihood",
     "rates_of",
     "reverse_log_weights",

@@ -7,7 +7,7 @@ model as it stands and, for the data, over the hidden units given each row. The 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +40,13 @@ class RowAverages(NamedTuple):
     entropies: tuple[AnyArray, ...]
 
 
-def row_averages(machine: Machine, rows: Float[AnyArray, "rows visible"], *, double: bool = False) -> RowAverages:
+def row_averages(
+    machine: Machine,
+    rows: Float[AnyArray, "rows visible"],
+    frequencies: Float[AnyArray, " rows"] | None = None,
+    *,
+    double: bool = False,
+) -> RowAverages:
     """Averages over the rows with the exact posterior of the hidden units.
 
     Parameters
@@ -49,6 +55,8 @@ def row_averages(machine: Machine, rows: Float[AnyArray, "rows visible"], *, dou
         A machine with one hidden layer, or one whose hidden layers can be summed.
     rows
         Visible states ``(rows, n_0)``, 0/1.
+    frequencies
+        Share of every row; ``None``: equal ones.
     double
         Whether to compute in float64, beside exact averages over the model.
 
@@ -64,8 +72,9 @@ def row_averages(machine: Machine, rows: Float[AnyArray, "rows visible"], *, dou
     with jax.enable_x64(double):
         parameters = enumeration.double(machine.parameters) if double else machine.parameters
         rows = jnp.asarray(rows, parameters.biases[0].dtype)
+        shares = np.full(rows.shape[0], 1 / rows.shape[0]) if frequencies is None else frequencies
         average = _with_one_hidden_layer if machine.n_layers == 2 else _with_more
-        return jax.tree.map(np.asarray, average(parameters, rows))
+        return jax.tree.map(np.asarray, average(parameters, rows, jnp.asarray(shares, rows.dtype)))
 
 
 def synapse_losses(machine: Machine, averages: RowAverages, moments: Moments) -> tuple[AnyArray, ...]:
@@ -120,11 +129,16 @@ def decimation_divergence(weights: AnyArray, coincidences: AnyArray) -> AnyArray
 
 def log_mean_factor(weights: AnyArray, coincidences: AnyArray) -> AnyArray:
     """``log <exp(-w s_i s_j)> = log(1 - q (1 - e^-w))``: the change of log Z when a synapse goes, nats, elementwise."""
-    return jnp.log1p(coincidences * jnp.expm1(-weights))
+    change = coincidences * jnp.expm1(-weights)
+    # Where nearly all weight goes its remainder has no digits left; at a rate of exactly 1 this gives -w.
+    small = jnp.logaddexp(jnp.log1p(-coincidences), jnp.log(coincidences) - weights)
+    return jnp.where(change < -0.5, small, jnp.log1p(change))
 
 
 @jax.jit
-def _with_one_hidden_layer(parameters: Parameters, rows: Float[Array, "rows visible"]) -> RowAverages:
+def _with_one_hidden_layer(
+    parameters: Parameters, rows: Float[Array, "rows visible"], shares: Float[Array, " rows"]
+) -> RowAverages:
     (weights,), (_, biases) = parameters
 
     def of_row(row: Array) -> tuple[Statistics, tuple[Array, ...]]:
@@ -132,31 +146,32 @@ def _with_one_hidden_layer(parameters: Parameters, rows: Float[Array, "rows visi
         means = units.mean(inputs)
         return Statistics((row, means), (row[:, None] * means[None, :],)), (-units.log_normaliser(inputs),)
 
-    return _averaged(parameters, of_row, rows)
+    return _averaged(parameters, of_row, rows, shares)
 
 
 @jax.jit
-def _with_more(parameters: Parameters, rows: Float[Array, "rows visible"]) -> RowAverages:
+def _with_more(
+    parameters: Parameters, rows: Float[Array, "rows visible"], shares: Float[Array, " rows"]
+) -> RowAverages:
     def of_row(row: Array) -> tuple[Statistics, tuple[Array, ...]]:
         statistics = enumeration.posterior_of(parameters, row)
         return statistics, tuple(jnp.log1p(-rates) for rates in statistics.rates[1:])
 
-    return _averaged(parameters, of_row, rows)
+    return _averaged(parameters, of_row, rows, shares)
 
 
-def _averaged(parameters: Parameters, of_row: Callable, rows: Any) -> RowAverages:
-    """Means over the rows, one row after another, so that memory holds one array per weight matrix."""
+def _averaged(parameters: Parameters, of_row: Callable, rows: Array, shares: Array) -> RowAverages:
+    """Weighted means over the rows, one row after another, so that memory holds one array per weight matrix."""
 
-    def add(total: RowAverages, row: Any) -> tuple[RowAverages, None]:
+    def add(total: RowAverages, weighted: tuple[Array, Array]) -> tuple[RowAverages, None]:
+        row, share = weighted
         statistics, silent = of_row(row)
         pairs = zip(parameters.weights, statistics.coincidences, strict=True)
         rates = statistics.rates[1:]
         terms = RowAverages(
             tuple(log_mean_factor(w, q) for w, q in pairs), silent, rates, jax.tree.map(units.entropy, rates)
         )
-        return jax.tree.map(jnp.add, total, terms), None
+        return jax.tree.map(lambda sums, new: sums + share * new, total, terms), None
 
     zeros = jax.tree.map(jnp.zeros_like, RowAverages(parameters.weights, *(parameters.biases[1:],) * 3))
-    total, _ = jax.lax.scan(add, zeros, rows)
-    n_rows = jax.tree.leaves(rows)[0].shape[0]
-    return jax.tree.map(lambda sums: sums / n_rows, total)
+    return jax.lax.scan(add, zeros, (rows, shares))[0]

@@ -3,6 +3,8 @@
 from secateur.pruning import built_in as built_in
 from secateur.pruning.averages import ImportanceSampling, model_moments, model_states, sources_for
 from secateur.pruning.given import NotDeclared, Synapses, Units, WholeMachine
+from secateur.pruning.greedy import GreedyPath, greedy_removal
+from secateur.pruning.judge import Judgement, judge
 from secateur.pruning.prune import prune, pruned_masks
 from secateur.pruning.ranking import importance
 from secateur.pruning.removal import (
@@ -23,7 +25,9 @@ from secateur.pruning.schedules import Schedule, register_schedule, schedule_nam
 
 __all__ = [
     "Criterion",
+    "GreedyPath",
     "ImportanceSampling",
+    "Judgement",
     "MoreRemoved",
     "NotDeclared",
     "Removal",
@@ -37,8 +41,10 @@ __all__ = [
     "WholeMachine",
     "compact",
     "criterion_names",
+    "greedy_removal",
     "importance",
     "importance_keys",
+    "judge",
     "living_units",
     "model_moments",
     "model_states",

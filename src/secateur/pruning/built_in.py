@@ -14,6 +14,8 @@ BUILT_IN = (
     synapse_rules.fi_times_weight_squared,
     synapse_rules.decimation_kl,
     synapse_rules.likelihood_loss,
+    synapse_rules.greedy_likelihood,
+    synapse_rules.optimal_brain_surgeon,
     synapse_rules.eigenvector_fi,
     unit_rules.random_units,
     unit_rules.weakest_units,

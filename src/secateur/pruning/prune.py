@@ -12,9 +12,9 @@ from jaxtyping import PRNGKeyArray
 
 from secateur.fisher.diagonal import Source
 from secateur.model import checked
-from secateur.model.machine import Machine
+from secateur.model.machine import Machine, Parameters
 from secateur.pruning.averages import is_exact, sources_for, verdict_on
-from secateur.pruning.ranking import scores
+from secateur.pruning.ranking import corrected, scores
 from secateur.pruning.removal import (
     Masks,
     MoreRemoved,
@@ -32,10 +32,29 @@ Fraction = SupportsFloat | Sequence[SupportsFloat]
 
 
 class Step(NamedTuple):
-    """What one step of pruning leaves: the masks without the synapses of dead units, and what the rule took."""
+    """What one step of pruning leaves.
+
+    Attributes
+    ----------
+    masks
+        Synapses that stay, without those of dead units.
+    counts
+        What the rule took.
+    importance
+        What it went by: one array per weight matrix, or per hidden layer.
+    parameters
+        What the rule makes of the parameters; ``None`` for a rule that leaves them as they are.
+    """
 
     masks: Masks
     counts: tuple[RemovalCount, ...]
+    importance: tuple[np.ndarray, ...] = ()
+    parameters: Parameters | None = None
+
+    def applied(self, machine: Machine) -> Machine:
+        """The machine after the step, in arrays of its size."""
+        pruned = machine.with_masks(self.masks)
+        return pruned if self.parameters is None else pruned.with_parameters(self.parameters)
 
 
 def prune(
@@ -73,7 +92,8 @@ def prune(
     Returns
     -------
     Machine
-        The pruned machine without its dead units; ``unit_indices`` tell which units of the original they were.
+        The pruned machine without its dead units; ``unit_indices`` tell which units of the original they were. What
+        stays has the parameters that it had, or those to which the rule corrects them.
 
     Warns
     -----
@@ -97,7 +117,7 @@ def prune(
     if rule.needs:
         verdict_on(machine, source).warn(f"the importance by {rule.name}")
     _warn_of_more(step.counts, [int(np.asarray(m).sum()) for m in machine.masks])
-    return compact(machine.with_masks(step.masks))
+    return compact(step.applied(machine))
 
 
 def pruned_masks(
@@ -109,7 +129,10 @@ def pruned_masks(
     zeros: Zeros = "fraction",
     visible: Any = None,
 ) -> Masks:
-    """Masks of the synapses that stay after one pruning step, dead units included; parameters of :func:`prune`."""
+    """Masks of the synapses that stay after one pruning step, dead units included; parameters of :func:`prune`.
+
+    Masks do not tell what a rule does that corrects the parameters that stay; :func:`secateur.pruning.remove` does it.
+    """
     machine, key = checked.model(machine, single=True, hidden=True), checked.key(key)
     rule = rule_of(criterion)
     fractions = checked.fraction(fraction, len(machine.weights))
@@ -140,7 +163,9 @@ def pruning_step(
             kept, counts = _remove_synapses(importance, masks, fractions, key_ties, zeros, exact)
     except ValueError as error:
         raise ValueError(f"criterion {rule.name!r}, {error}") from error
-    return Step(remove_dead_units(kept), counts)
+    left = remove_dead_units(kept)
+    parameters = corrected(machine, source, rule, key_rule, left, visible)
+    return Step(left, counts, tuple(importance), parameters)
 
 
 def _source_for(machine: Machine, rule: Rule, source: Source | None, key: PRNGKeyArray) -> Source | None:

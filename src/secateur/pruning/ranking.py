@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
@@ -13,10 +15,11 @@ from secateur import fisher
 from secateur.fisher.diagonal import Source
 from secateur.model import checked
 from secateur.model.arrays import AnyArray
-from secateur.model.machine import Machine
+from secateur.model.machine import Machine, Parameters
 from secateur.pruning import user_rules
 from secateur.pruning.averages import sources_for
 from secateur.pruning.given import NotDeclared, Synapses, WholeMachine, synapses_of, units_of
+from secateur.pruning.removal import Masks
 from secateur.pruning.rules import LOCAL_AVERAGES, Criterion, Rule, rule_of
 
 
@@ -67,7 +70,39 @@ def scores(machine: Machine, source: Any, rule: Rule, key: PRNGKeyArray, rows: A
     look = synapses_of if rule.ranks == "synapses" else units_of
     with nullcontext() if moments is None else moments.precision():
         each = zip(look(machine, rule, moments, key), places, strict=True)
-        return tuple(_checked(rule, _called(rule, given, place), place) for given, place in each)
+        return tuple(_checked(rule, _called(rule, rule.function, place, given), place) for given, place in each)
+
+
+def corrected(
+    machine: Machine, source: Any, rule: Rule, key: PRNGKeyArray, masks: Masks, rows: Any = None
+) -> Parameters | None:
+    """Parameters of what stays by a rule that corrects them, float32; ``None`` for a rule that does not.
+
+    Raises
+    ------
+    ValueError
+        If the rule raises, or returns anything but one finite number per parameter.
+    """
+    if rule.correct is None:
+        return None
+    rows = _data(machine, rule, rows) if "rows" in rule.needs else None
+    averaged = {"states", *LOCAL_AVERAGES} & set(rule.needs)
+    if averaged and "states" not in rule.needs:
+        source = fisher.moments_from(machine, source)
+    whole = WholeMachine(machine, source if averaged else None, key, rows)
+    returned = _called(rule, rule.correct, None, whole, masks)
+    try:
+        weights, biases = (tuple(np.asarray(a, np.float32) for a in part) for part in returned)
+        right = all(np.isfinite(a).all() for a in (*weights, *biases))
+        right = right and jax.tree.map(np.shape, (weights, biases)) == jax.tree.map(np.shape, tuple(machine.parameters))
+    except (TypeError, ValueError):
+        right = False
+    if not right:
+        raise ValueError(
+            f"criterion {rule.name!r} must correct to one finite number per parameter, in arrays like those of "
+            "machine.parameters; mend its correct"
+        )
+    return Parameters(tuple(jnp.asarray(w) for w in weights), tuple(jnp.asarray(b) for b in biases))
 
 
 def _data(machine: Machine, rule: Rule, rows: Any) -> np.ndarray:
@@ -115,12 +150,12 @@ def coupling_scores(
     averages = [rates if "rates" in rule.needs else None, coincidences if "coincidences" in rule.needs else None]
     given = Synapses(couplings, averages[0], averages[0], averages[1], key)
     place = _Place("synapse", "the couplings", (n, n))
-    found = np.asarray(_checked(rule, _called(rule, given, place), place), float)
+    found = np.asarray(_checked(rule, _called(rule, rule.function, place, given), place), float)
     return (found + found.T) / 2
 
 
 def _of_whole_machine(rule: Rule, whole: WholeMachine, places: list[_Place]) -> tuple[AnyArray, ...]:
-    returned = _called(rule, whole, None)
+    returned = _called(rule, rule.function, None, whole)
     if not isinstance(returned, tuple | list) or len(returned) != len(places):
         found = f"{len(returned)}" if isinstance(returned, tuple | list) else f"a {type(returned).__name__}"
         raise ValueError(
@@ -129,10 +164,10 @@ def _of_whole_machine(rule: Rule, whole: WholeMachine, places: list[_Place]) -> 
     return tuple(_checked(rule, one, place) for one, place in zip(returned, places, strict=True))
 
 
-def _called(rule: Rule, given: Any, place: _Place | None) -> Any:
-    """What a rule returns; what it raises is told with the rule's name and line."""
+def _called(rule: Rule, function: Callable[..., Any], place: _Place | None, *given: Any) -> Any:
+    """What a function of a rule returns; what it raises is told with the rule's name and line."""
     try:
-        return rule.function(given)
+        return function(*given)
     except MemoryError:
         raise
     except NotDeclared as error:
@@ -145,7 +180,7 @@ def _called(rule: Rule, given: Any, place: _Place | None) -> Any:
         where = "" if place is None else f" for {place.name}, shape {place.shape}"
         raise ValueError(
             f"criterion {rule.name!r} raised {type(error).__name__}: {error}"
-            f"{user_rules.place_of(error, rule.function)}{where}; mend the rule"
+            f"{user_rules.place_of(error, function)}{where}; mend the rule"
         ) from error
 
 

@@ -20,7 +20,7 @@ from secateur.model.randomness import child_key
 from secateur.model.trials import each_trial, keys_for, n_trials
 from secateur.pruning.averages import How, sources_for, verdict_on
 from secateur.pruning.prune import Fraction, Step, pruning_step
-from secateur.pruning.removal import Masks, RemovalCount, Zeros, shrink
+from secateur.pruning.removal import RemovalCount, Zeros, shrink
 from secateur.pruning.rules import Criterion, Rule, rule_of
 from secateur.training import Callback, TrainingCheckpoint, TrainingSettings
 from secateur.training.checkpoint import TrainingPart
@@ -81,13 +81,13 @@ def prune_and_retrain(
         The trained machine, or stacked trials.
     visible
         Training rows ``(rows, n_0)``, with a leading trial axis for stacked trials; ``None`` to prune without
-        retraining.
+        retraining, but for rules that look at rows.
     criterion, fraction, zeros
         What every round removes, as in :func:`secateur.pruning.prune`.
     n_rounds
         Number of rounds.
     retraining
-        Training after each removal, ``None`` without rows; a machine that lost nothing is not retrained.
+        Training after each removal, ``None``: none; a machine that lost nothing is not retrained.
     key
         Random key, or one key per trial.
     importance
@@ -109,10 +109,11 @@ def prune_and_retrain(
         If the criterion is unknown, a fraction lies outside (0, 1), or only one of ``visible`` and ``retraining`` is
         given.
     """
-    if (visible is None) != (retraining is None):
+    rule = rule_of(criterion)
+    if (visible is None) != (retraining is None) and (visible is None or "rows" not in rule.needs):
         raise ValueError("retraining needs visible and retraining, got one; give both, or neither to only prune")
     keys = keys_for(checked.model(machine, hidden=True), checked.key(key, n_trials(machine)))
-    rule, fractions = rule_of(criterion), checked.fraction(fraction, len(machine.weights))
+    fractions = checked.fraction(fraction, len(machine.weights))
     visible, n_rounds = _checked_rows(machine, visible), checked.count("n_rounds", n_rounds, 0)
     for number in range(first_round, n_rounds + 1):
         round_keys = child_key(keys, "round", number)
@@ -175,7 +176,7 @@ def _removed(
     given = each_trial(machine, (machine, child_key(keys, "removal"), visible))
     trials = zip(given, sources, strict=True)
     steps = [pruning_step(one, source, rule, fractions, key, zeros, rows) for (one, key, rows), source in trials]
-    return Removal(_with_masks(machine, steps), sources, [step.counts for step in steps])
+    return Removal(_applied(machine, steps), sources, [step.counts for step in steps])
 
 
 def importance_keys(machine: Machine, key: Keys, number: int) -> Keys:
@@ -183,12 +184,15 @@ def importance_keys(machine: Machine, key: Keys, number: int) -> Keys:
     return child_key(keys_for(machine, key), "round", number, "importance")
 
 
-def _with_masks(machine: Machine, steps: list[Step]) -> Machine:
+def _applied(machine: Machine, steps: list[Step]) -> Machine:
     """The machine, or stacked trials, with what the step of each trial left."""
     if n_trials(machine) is None:
-        return machine.with_masks(steps[0].masks)
-    of_trials: list[Masks] = [step.masks for step in steps]
-    return machine.with_masks([np.stack(masks) for masks in zip(*of_trials, strict=True)])
+        return steps[0].applied(machine)
+    stacked = Step(tuple(np.stack(masks) for masks in zip(*(step.masks for step in steps), strict=True)), ())
+    if steps[0].parameters is not None:
+        every = [step.parameters for step in steps]
+        stacked = stacked._replace(parameters=jax.tree.map(lambda *arrays: jnp.stack(arrays), *every))
+    return stacked.applied(machine)
 
 
 def _lost_synapses(before: Machine, after: Machine) -> np.ndarray:

@@ -10,6 +10,9 @@ from typing import Any, Literal, get_args
 
 from secateur.pruning import user_rules
 
+Correct = Callable[[Any, Any], Any]
+"""How a rule changes the parameters that stay when others go (see :class:`Rule`)."""
+
 Ranks = Literal["synapses", "units"]
 """What a rule gives an importance to: every synapse, or every hidden unit."""
 
@@ -41,6 +44,11 @@ class Rule:
     needs
         Averages that it must be given, any of :data:`Need`; weights and masks are always given. A rule that needs
         nothing costs no enumeration and no sampling.
+    correct
+        ``None``: what stays keeps its parameters. Else a function of a :class:`secateur.pruning.WholeMachine`, the
+        machine before anything goes, and of the masks of what stays, one array per weight matrix; it returns the
+        parameters after the removal (:class:`secateur.model.machine.Parameters`). What it says of absent synapses is
+        not looked at.
 
     Raises
     ------
@@ -52,6 +60,7 @@ class Rule:
     function: Callable[[Any], Any]
     ranks: Ranks = "synapses"
     needs: Collection[str] = LOCAL_AVERAGES
+    correct: Correct | None = None
 
     def __post_init__(self) -> None:
         needs = frozenset([self.needs] if isinstance(self.needs, str) else self.needs)
@@ -80,12 +89,16 @@ NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*")
 
 
 def rule(
-    name: str, *, ranks: Ranks = "synapses", needs: Collection[str] = LOCAL_AVERAGES
+    name: str,
+    *,
+    ranks: Ranks = "synapses",
+    needs: Collection[str] = LOCAL_AVERAGES,
+    correct: Correct | None = None,
 ) -> Callable[[Callable[[Any], Any]], Rule]:
     """Decorator that makes a function a :class:`Rule`; :func:`register` then makes it known by its name."""
 
     def make(function: Callable[[Any], Any]) -> Rule:
-        return Rule(name, function, ranks, needs)
+        return Rule(name, function, ranks, needs, correct)
 
     return make
 
@@ -96,6 +109,7 @@ def register(
     *,
     ranks: Ranks = "synapses",
     needs: Collection[str] = LOCAL_AVERAGES,
+    correct: Correct | None = None,
 ) -> Rule:
     """Make a rule known, so that its name works wherever a built-in one does.
 
@@ -105,7 +119,7 @@ def register(
         The rule, or the name that a function gets.
     function
         With a name: the function, or a rule that is to have this name.
-    ranks, needs
+    ranks, needs, correct
         With a name and a function: what :class:`Rule` says of them.
 
     Raises
@@ -117,7 +131,7 @@ def register(
     """
     if isinstance(rule, Rule) != (function is None):
         raise TypeError(f"register takes a rule, or a name and a function, got {rule!r} and {function!r}")
-    made = rule if isinstance(rule, Rule) else _named(rule, function, ranks, needs)
+    made = rule if isinstance(rule, Rule) else _named(rule, function, ranks, needs, correct)
     if not NAME.fullmatch(made.name):
         raise ValueError(
             f"criterion name must be letters, digits and _ . : - (the first a letter, digit or _), got {made.name!r}"
@@ -171,9 +185,9 @@ def rule_of(criterion: Criterion) -> Rule:
     return rule_named(criterion)
 
 
-def _named(name: str, function: Any, ranks: Ranks = "synapses", needs: Collection[str] = LOCAL_AVERAGES) -> Rule:
+def _named(name: str, function: Any, *declared: Any) -> Rule:
     """A rule or a function as the rule of a name; a rule keeps what it declares."""
-    return replace(function, name=name) if isinstance(function, Rule) else Rule(name, function, ranks, needs)
+    return replace(function, name=name) if isinstance(function, Rule) else Rule(name, function, *declared)
 
 
 def ranks_units(name: str) -> bool:

@@ -7,13 +7,17 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Float
 
 from secateur import fisher
 from secateur.likelihood import removal_loss
 from secateur.model import units
 from secateur.model.arrays import AnyArray
+from secateur.model.machine import Parameters
 from secateur.pruning.given import Synapses, WholeMachine, moments_of_whole, row_averages_of
+from secateur.pruning.greedy import greedy_removal
+from secateur.pruning.removal import Masks
 from secateur.pruning.rules import rule
 
 
@@ -64,6 +68,27 @@ def decimation_kl(synapses: Synapses) -> Float[AnyArray, "lower upper"]:
 def likelihood_loss(whole: WholeMachine) -> tuple[Float[AnyArray, "lower upper"], ...]:
     """Loss of mean log p of the data, nats, when the synapse alone goes."""
     return removal_loss.synapse_losses(whole.machine, row_averages_of(whole), moments_of_whole(whole))
+
+
+@rule("greedy-likelihood", needs=("rows",))
+def greedy_likelihood(whole: WholeMachine) -> tuple[Float[AnyArray, "lower upper"], ...]:
+    """Number of the step at which greedy removal by the true loss takes the synapse, from 1; for small machines."""
+    path = greedy_removal(whole.machine, whole.rows, whole.machine.synapse_counts)
+    steps = tuple(np.zeros(mask.shape) for mask in whole.machine.masks)
+    for number, (matrix, i, j) in enumerate(path.order, start=1):
+        steps[matrix][i, j] = number
+    return steps
+
+
+def compensated(whole: WholeMachine, masks: Masks) -> Parameters:
+    """Parameters that make up for all removed synapses together, to second order."""
+    return fisher.compensated(whole.machine, whole.source, masks)
+
+
+@rule("optimal-brain-surgeon", needs=("states",), correct=compensated)
+def optimal_brain_surgeon(whole: WholeMachine) -> tuple[Float[AnyArray, "lower upper"], ...]:
+    """Saliency ``w^2 / (2 [F^-1]_qq)`` of Optimal Brain Surgeon (Hassibi & Stork 1993)."""
+    return fisher.removal_saliency(whole.machine, whole.source, whole.key).values
 
 
 @rule("eigenvector-fi", needs=("states",))

@@ -211,7 +211,8 @@ class MixingDiagnostics(eqx.Module):
         if math.isnan(r_hat):
             reasons.append(f"{self.n_draws} draws per chain do not show whether chains have mixed; take four or more")
         elif r_hat > limit:
-            remedy = "more sweeps and burn-in" if self.sampler == "tempering" else "more sweeps, or sampler='tempering'"
+            other = self.sampler != "tempering" and self.apart is None  # clamped chains have no other sampler
+            remedy = "more sweeps, or sampler='tempering'" if other else "more sweeps and burn-in"
             reasons.append(
                 f"split R-hat {r_hat:.3f} of {quantity} (limit {limit:.2f}): the chains have not mixed; take {remedy}"
             )

@@ -11,10 +11,20 @@ import xarray as xr
 from secateur.storage.progress import Progress
 from secateur.studies import runner
 from secateur.studies.config import StudyConfig, built_in_studies, load_config
-from secateur.studies.runner import resume
+from secateur.studies.runner import extend, resume
 from secateur.studies.store import StudyFolder
 
-__all__ = ["Progress", "StudyConfig", "StudyFolder", "built_in_studies", "load_config", "open", "resume", "run"]
+__all__ = [
+    "Progress",
+    "StudyConfig",
+    "StudyFolder",
+    "built_in_studies",
+    "extend",
+    "load_config",
+    "open",
+    "resume",
+    "run",
+]
 
 
 def run(

@@ -26,7 +26,7 @@ from secateur.studies.config import StudyConfig
 from secateur.studies.crew import Stopped, prepare, unfinished
 from secateur.studies.store import StudyFolder
 from secateur.studies.study import Study
-from secateur.studies.task import Task, batches, perform
+from secateur.studies.task import Task, perform
 
 _ANSWER_S = 20  # seconds to wait for a scheduler
 
@@ -103,7 +103,7 @@ class Cluster:
 
         tasks: dict[Any, Task] = {}
         ready, later = [], {}
-        for trials in batches(config):
+        for trials in config.batches():
             left = unfinished(folder, config, trials)
             if left and left[0].criterion is None:
                 later[left[0]] = left[1:]

@@ -15,7 +15,7 @@ from secateur.studies.config import StudyConfig
 from secateur.studies.record import peek
 from secateur.studies.store import StudyFolder
 from secateur.studies.study import Study
-from secateur.studies.task import Task, batches, perform
+from secateur.studies.task import Task, perform
 
 
 @runtime_checkable
@@ -48,7 +48,13 @@ def prepare(config: StudyConfig, trials: tuple[int, ...], clock: Stopwatch) -> S
 def unfinished(folder: StudyFolder, config: StudyConfig, trials: tuple[int, ...]) -> list[Task]:
     """Tasks of a batch that are not finished, the first training first."""
     tasks = [Task(trials, criterion) for criterion in (None, *config.criteria)]
-    return [task for task in tasks if not peek(folder.record_path(task.trials, task.criterion))[1]]
+    return [task for task in tasks if not is_done(folder, config, task)]
+
+
+def is_done(folder: StudyFolder, config: StudyConfig, task: Task) -> bool:
+    """Whether nothing is left of a task."""
+    n_rounds = peek(folder.record_path(task.trials, task.criterion))
+    return n_rounds is not None and n_rounds >= (0 if task.criterion is None else config.rounds)
 
 
 class Here:
@@ -68,7 +74,7 @@ class Here:
         # Linear algebra gets the cores that the rules leave: more threads than cores make it ten times slower.
         cores = max(1, (os.cpu_count() or 1) // config.threads)
         with clock.compilations(), threadpool_limits(cores):
-            for number, trials in enumerate(batches(config)):
+            for number, trials in enumerate(config.batches()):
                 tasks = unfinished(folder, config, trials)
                 if not tasks:
                     continue

@@ -182,7 +182,12 @@ def read_own_rows(data: DataSettings) -> OwnRows:
     if labels is not None and not labels.is_file():
         labels = data.labels
     tables = read_tables(data.path(data.rows), labels, path(data.test_rows), path(data.test_labels))
-    return OwnRows(data, tables, Path(data.rows).name)
+    return OwnRows(data, tables, _name(data.rows))
+
+
+def _name(path: str) -> str:
+    """What sentences call the file; those that a study has written for itself are its data, as they were before."""
+    return Path(path).name if Path(path).is_absolute() else "data"
 
 
 class OwnWords:
@@ -241,7 +246,7 @@ def read_own_words(data: DataSettings) -> OwnWords:
     names = (data.rows,) if isinstance(data.rows, str) else data.rows
     if not names:
         raise ValueError("data.rows must name one or more files of words; make them with 'secateur words'")
-    return OwnWords(data, [load_words(data.path(name)) for name in names], Path(names[0]).name)
+    return OwnWords(data, [load_words(data.path(name)) for name in names], _name(names[0]))
 
 
 def given_from(data: Any) -> tuple[str, Tables | list[Words]]:

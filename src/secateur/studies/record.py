@@ -26,6 +26,8 @@ _RESULT, _LEAF = "results/", "machine/"
 class Record:
     """Measurements of a batch of trials under one rule, and the machines after its last finished round.
 
+    It stays when the study is finished, for ``secateur extend``.
+
     Attributes
     ----------
     results
@@ -36,8 +38,6 @@ class Record:
         The stacked machines, in the arrays in which the work goes on; ``None`` before the first training.
     n_rounds
         Finished rounds; 0 after the first training.
-    finished
-        Whether nothing is left to do.
     seconds
         Time spent per phase.
     took
@@ -48,9 +48,12 @@ class Record:
     data_sha256: str
     machine: Machine | None = None
     n_rounds: int = 0
-    finished: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
     took: float = 0.0
+
+    def is_done(self, rounds: int) -> bool:
+        """Whether the machines have been trained, and pruned so many times."""
+        return self.machine is not None and self.n_rounds >= rounds
 
     def for_criterion(self, criterion: str) -> Record:
         """The record of a rule that starts from the machines of this first training."""
@@ -60,15 +63,13 @@ class Record:
     def write(self, path: Path) -> None:
         """Replace the file in one step."""
         arrays = {_RESULT + str(name): np.asarray(variable.values) for name, variable in self.results.items()}
-        # A finished rule needs its machines no more; they are in the study's folder of machines.
-        leaves = [] if self.machine is None or (self.finished and self.n_rounds) else jax.tree.leaves(self.machine)
+        leaves = [] if self.machine is None else jax.tree.leaves(self.machine)
         arrays |= {f"{_LEAF}{place}": np.asarray(leaf) for place, leaf in enumerate(leaves)}
         header = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             "data_sha256": self.data_sha256,
             "n_rounds": self.n_rounds,
-            "finished": self.finished,
             "seconds": self.seconds,
             "took": self.took,
             "settings": json.loads(self.results.attrs["settings"]),
@@ -84,9 +85,9 @@ class Record:
         path
             File of :meth:`write`.
         empty
-            Results of the task with every value missing; what is read must fit.
+            Results of the task with every value missing; what is read must fit, but may have fewer rounds.
         like
-            Machines with as many layers and trials, of any sizes.
+            Machines with as many layers, of any sizes and number of trials.
 
         Raises
         ------
@@ -97,17 +98,17 @@ class Record:
         refuse_changed(header["settings"], json.loads(empty.attrs["settings"]), path)
         for name, variable in empty.items():
             values = arrays.get(_RESULT + str(name))
-            if values is None or values.shape != variable.shape or values.dtype != variable.dtype:
+            if values is None or not _fits(values, variable):
                 raise ValueError(
                     f"{path} does not fit the study's settings ({name} differs); restore study.toml, "
                     "or run the study into another folder"
                 )
-            variable.values[...] = values
+            variable.values[tuple(map(slice, values.shape))] = values
         known, structure = jax.tree.flatten(like)
         leaves = [arrays.get(f"{_LEAF}{place}") for place in range(len(known))]
         machine = None
         if all(leaf is not None for leaf in leaves):
-            if not _fit(jax.tree.unflatten(structure, leaves), like):
+            if not _fit(jax.tree.unflatten(structure, leaves), like, empty.sizes["trial"]):
                 raise ValueError(f"{path} does not hold whole machines; delete it, and the task begins again")
             machine = jax.tree.unflatten(structure, jax.device_put(leaves))
         return cls(
@@ -115,18 +116,28 @@ class Record:
             header["data_sha256"],
             machine,
             header["n_rounds"],
-            header["finished"],
             dict(header["seconds"]),
             header["took"],
         )
 
 
-def peek(path: Path) -> tuple[int, bool]:
-    """Finished rounds of the task whose record a file is, and whether it is finished; ``(0, False)`` without a file."""
-    if not path.is_file():
-        return 0, False
-    _, header = _read(path)
-    return header["n_rounds"], header["finished"]
+def _fits(values: np.ndarray, variable: xr.DataArray) -> bool:
+    """Whether values are of a variable, perhaps of fewer rounds."""
+    expected = tuple(
+        min(there, size) if dim == "round" and there > 0 else size
+        for dim, size, there in zip(variable.dims, variable.shape, values.shape, strict=False)
+    )
+    return values.ndim == variable.ndim and values.shape == expected and values.dtype == variable.dtype
+
+
+def peek(path: Path) -> int | None:
+    """Finished rounds of the task whose record a file is, 0 after a first training; ``None`` without a file."""
+    return _read(path)[1]["n_rounds"] if path.is_file() else None
+
+
+def data_sha256_of(path: Path) -> str:
+    """Checksum of the rows that the record in a file belongs to."""
+    return str(_read(path)[1]["data_sha256"])
 
 
 def check_settings(path: Path, settings: dict[str, Any]) -> None:
@@ -140,7 +151,6 @@ def _read(path: Path) -> tuple[Arrays, dict[str, Any]]:
     kinds: dict[str, Any] = {
         "data_sha256": str,
         "n_rounds": int,
-        "finished": bool,
         "seconds": dict,
         "took": int | float,
         "settings": dict,
@@ -153,9 +163,9 @@ def _read(path: Path) -> tuple[Arrays, dict[str, Any]]:
     return arrays, header
 
 
-def _fit(machine: Machine, like: Machine) -> bool:
+def _fit(machine: Machine, like: Machine, trials: int) -> bool:
     """Whether the arrays of stacked machines are of the right kinds and fit each other."""
-    trials, sizes = like.biases[0].shape[0], [leaf.shape[-1:] for leaf in machine.biases]
+    sizes = [leaf.shape[-1:] for leaf in machine.biases]
     vectors = [(trials, *size) for size in sizes]
     matrices = [(trials, *lower, *upper) for lower, upper in pairwise(sizes)]
     return all(

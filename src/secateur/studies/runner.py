@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import xarray as xr
@@ -13,12 +13,12 @@ from secateur.storage.progress import Progress, Steps, Stopwatch
 from secateur.storage.watching import watch
 from secateur.studies.config import StudyConfig, load_config
 from secateur.studies.crew import Crew, Here, prepare
-from secateur.studies.record import Record, check_settings, peek
+from secateur.studies.record import Record, check_settings, data_sha256_of, peek
 from secateur.studies.recorder import results_of
 from secateur.studies.sessions import Sessions
 from secateur.studies.store import StudyFolder
 from secateur.studies.study import Study
-from secateur.studies.task import Task, batches
+from secateur.studies.task import Task
 from secateur.studies.timing import time_sweeps
 
 
@@ -69,7 +69,7 @@ def run(
     config = config.model_copy(update={"data": config.data.with_absolute_paths()})
     crew, clock = _crew(workers, scheduler), Stopwatch()
     # Data and workers before anything is written: settings that do not fit leave nothing behind.
-    study = prepare(config, batches(config)[0], clock)
+    study = prepare(config, config.batches()[0], clock)
     with watch(progress) as told, crew as found, StudyFolder.begun(out, config, overwrite) as folder:
         results = _finish(folder, config, study, found, told, clock, reports=then is not None)
         if then is not None:
@@ -101,18 +101,86 @@ def resume(
     with watch(progress) as told, StudyFolder.continued(path) as folder:
         if folder.is_finished and folder.provenance.get("finished"):
             _ = folder.config  # refuses changed settings
-            folder.remove_records()
             results = folder.results
         else:
             config = load_config(folder.path / "study.toml")
             for record in folder.record_paths():
                 check_settings(record, config.deciding())
-            study = prepare(config, batches(config)[0], clock)
+            study = prepare(config, config.batches()[0], clock)
+            _check_data(folder, study, config.batches()[0])
             with crew as found:
                 results = _finish(folder, config, study, found, told, clock, reports=then is not None)
         if then is not None:
             _report(folder, then, told)
         return results
+
+
+def extend(
+    path: str | os.PathLike[str],
+    *,
+    trials: int | None = None,
+    criteria: Sequence[str] = (),
+    rounds: int | None = None,
+    progress: Progress | bool | None = None,
+    workers: int | None = None,
+    scheduler: str | None = None,
+    then: Callable[[StudyFolder], object] | None = None,
+) -> xr.Dataset:
+    """Add trials, rules or rounds to a finished study, with the numbers of a study that had them from the start.
+
+    These are equal to the bit, but where a single trial runs as a batch of its own beside larger ones: its sums are
+    rounded otherwise. The study stays as it is until all is done; after an interruption :func:`resume` goes on.
+
+    Parameters
+    ----------
+    path
+        Folder of a finished study.
+    trials, rounds
+        How many there shall be in all.
+    criteria
+        Rules to add, by name or as ``module:function``.
+    progress, workers, scheduler, then
+        As of :func:`run`.
+
+    Returns
+    -------
+    xarray.Dataset
+        The results of the whole study.
+
+    Raises
+    ------
+    ValueError
+        If there is no finished study, nothing or less is asked for, a rule is there already or unknown, or the data
+        are not those of the study; then nothing has been written.
+    OSError
+        If the folder cannot be written, or no scheduler answers.
+    """
+    folder = StudyFolder.open(path)
+    _ = folder.config  # refuses changed settings
+    before = load_config(folder.path / "study.toml")
+    config = before.extended(trials=trials, criteria=criteria, rounds=rounds)
+    crew, clock = _crew(workers, scheduler), Stopwatch()
+    if any(peek(folder.record_path(task.trials, task.criterion)) is None for task in _tasks(before)):
+        raise ValueError(
+            f"{str(path)!r} lacks files in tasks/, from which a study goes on; run it anew with the settings you want"
+        )
+    study = prepare(config, config.batches()[0], clock)
+    _check_data(folder, study, config.batches()[0])
+    with watch(progress) as told, crew as found, folder.extended(config) as longer:
+        results = _finish(longer, config, study, found, told, clock, reports=then is not None)
+        if then is not None:
+            _report(longer, then, told)
+        return results
+
+
+def _check_data(folder: StudyFolder, study: Study, trials: tuple[int, ...]) -> None:
+    """Refuse data other than those that the first trials were trained on."""
+    path = folder.record_path(trials, None)
+    if path.is_file() and (known := data_sha256_of(path)) != study.data_sha256:
+        raise ValueError(
+            f"the data are not those that this study began with (SHA-256 {study.data_sha256[:12]}..., then "
+            f"{known[:12]}...); go on with the same data"
+        )
 
 
 def _report(folder: StudyFolder, then: Callable[[StudyFolder], object], progress: Progress) -> None:
@@ -157,12 +225,11 @@ def _finish(
         folder.write_results(results)
         steps.done("timing")
     sessions.finish(clock, records, sweeps, crew.described)
-    folder.remove_records()
     return results
 
 
 def _tasks(config: StudyConfig) -> list[Task]:
-    return [Task(trials, criterion) for trials in batches(config) for criterion in (None, *config.criteria)]
+    return [Task(trials, criterion) for trials in config.batches() for criterion in (None, *config.criteria)]
 
 
 def _planned(
@@ -172,15 +239,15 @@ def _planned(
     plan: Counter[str] = Counter(timing=1, report=int(reports))
     done: Counter[str] = Counter()
     for task in _tasks(config):
-        n_rounds, finished = peek(folder.record_path(task.trials, task.criterion))
+        n_rounds = peek(folder.record_path(task.trials, task.criterion))
         if task.criterion is None:
             steps = {"training": study.n_epochs, "measuring": 1}
             plan.update(steps)
-            done.update({kind: n * finished for kind, n in steps.items()})
+            done.update(steps if n_rounds is not None else {})
         else:
             steps = {"retraining": config.retraining.n_epochs, "round": 1}
             plan.update({kind: n * config.rounds for kind, n in steps.items()})
-            done.update({kind: n * n_rounds for kind, n in steps.items()})
+            done.update({kind: n * (n_rounds or 0) for kind, n in steps.items()})
     return plan, done
 
 

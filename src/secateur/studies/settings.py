@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 from secateur.model import checked
 from secateur.pruning import ImportanceSampling, rule_named, schedule_named
@@ -15,6 +15,9 @@ from secateur.pruning.removal import Zeros
 from secateur.pruning.rules import NAME
 from secateur.storage import limits
 from secateur.training import TrainingSettings
+
+HOW_MUCH = ("trials", "criteria", "rounds")
+"""Settings that say how much is done; ``secateur extend`` adds to them."""
 
 
 class _Settings(BaseModel):
@@ -180,7 +183,9 @@ class StudyConfig(_Settings):
     size: str = Field("own", description="which of the file's sizes this is")
     seed: int = Field(0, ge=0, le=limits.MAX_SEED, description="seed of all random numbers")
     trials: int = Field(3, ge=1, le=limits.MAX_TRIALS, description="independent repetitions")
-    trials_at_once: int | None = Field(None, ge=1, description="trials that run as one batch; none: all of them")
+    trials_at_once: Annotated[int, Field(ge=1)] | tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        None, description="trials that run as one batch, or of one batch after another; none: all of them"
+    )
     rounds: int = Field(5, ge=1, le=limits.MAX_ROUNDS, description="rounds of pruning and retraining")
     criteria: tuple[str, ...] = Field(min_length=1, max_length=limits.MAX_CRITERIA, description="pruning rules")
     threads: int = Field(2, ge=1, le=limits.MAX_THREADS, description="rules that run at the same time")
@@ -210,8 +215,62 @@ class StudyConfig(_Settings):
             raise ValueError("must not name a criterion twice")
         return criteria
 
+    def batches(self) -> list[tuple[int, ...]]:
+        """Trials that run as one."""
+        sizes = self.trials_at_once or self.trials
+        sizes = (sizes,) if isinstance(sizes, int) else sizes
+        found: list[tuple[int, ...]] = []
+        while (first := sum(map(len, found))) < self.trials:
+            size = sizes[min(len(found), len(sizes) - 1)]
+            found.append(tuple(range(first, min(first + size, self.trials))))
+        return found
+
+    def extended(self, *, trials: int | None, criteria: Sequence[str], rounds: int | None) -> StudyConfig:
+        """These settings with more trials, rules or rounds; the batches of the trials that are there stay.
+
+        Raises
+        ------
+        ValueError
+            If nothing is asked for, or less than there is, or a rule is there already or not known.
+        """
+        if trials is None and not criteria and rounds is None:
+            raise ValueError("extend needs trials, criteria or rounds, got none; say of what there shall be more")
+        for name, given in (("trials", trials), ("rounds", rounds)):
+            there, most = getattr(self, name), limits.MAX_TRIALS if name == "trials" else limits.MAX_ROUNDS
+            if given is not None and not there < given <= most:
+                raise ValueError(
+                    f"{name} must be more than the {there} of the study and at most {most:,}, got {given}; it is their "
+                    "number in all"
+                )
+        if rounds is not None and self.pruning.schedule != "rounds":
+            raise ValueError(
+                f"rounds cannot be added under the schedule {self.pruning.schedule!r}, which may have divided its work "
+                "by their number; run the study anew"
+            )
+        for criterion in criteria:
+            if criterion in self.criteria:
+                raise ValueError(f"criteria: {criterion!r} is in the study already; name others")
+        content = self.model_dump(mode="json", exclude_none=True)
+        content["criteria"] = [*self.criteria, *criteria]
+        content["rounds"] = rounds or self.rounds
+        if trials is not None:
+            sizes = list(map(len, self.batches()))
+            while (left := trials - sum(sizes)) > 0:
+                sizes.append(min(left, sizes[0]))
+            content |= {"trials": trials, "trials_at_once": sizes}
+        try:
+            config = StudyConfig.model_validate(content)
+        except ValidationError as error:
+            raise ValueError(
+                "; ".join(found["msg"].removeprefix("Value error, ") for found in error.errors())
+            ) from None
+        config.data.below(self.data.path("."))
+        return config
+
     def deciding(self) -> dict[str, Any]:
-        """Settings on which numbers depend, by dotted name: all but names, places of files and how work is shared."""
+        """Settings on which the numbers of a trial, a rule and a round depend, by dotted name: all but names, places of
+        files, how work is shared, and how much of it there is.
+        """
         return {
             name: value for name, value in _flat(self.model_dump(mode="json", exclude_none=True)) if name not in _FREE
         }
@@ -229,7 +288,9 @@ class StudyConfig(_Settings):
 
 _FREE = {
     *("name", "title", "size", "threads", "trials_at_once"),
-    *("data.data_dir", "data.rows", "data.test_rows"),  # files may move: the checksum of their rows is kept
+    # Files may move: the checksum of their rows and labels is kept.
+    *("data.data_dir", "data.rows", "data.test_rows", "data.labels", "data.test_labels"),
+    *HOW_MUCH,
 }
 
 

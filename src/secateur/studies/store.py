@@ -34,7 +34,8 @@ class StudyFolder:
     """Paths and files of one study.
 
     ``study.toml`` (resolved settings), ``provenance.json``, ``results.nc``, ``machines/``, ``figures/``,
-    ``report.html``; while the study is not finished ``tasks/``, what every task has done, in place of the results.
+    ``report.html``; ``tasks/``, what every task has done, from which the study goes on after an interruption or is
+    extended.
     """
 
     def __init__(self, path: str | os.PathLike[str], shown: Path | None = None):
@@ -68,6 +69,33 @@ class StudyFolder:
         folder = cls(path)
         with folder.locked():
             folder._write_settings(config)
+            yield folder
+
+    @contextmanager
+    def extended(self, config: StudyConfig) -> Iterator[StudyFolder]:
+        """The locked folder of this finished study with settings that say more is to be done.
+
+        The study stays as it is until the ``with`` block ends without an error; then this one takes its place.
+
+        Raises
+        ------
+        ValueError
+            If another run writes to it, it is a link, or something to take its place was begun already.
+        OSError
+            If the folder cannot be written.
+        """
+        if self.is_unfinished(self.path):
+            raise ValueError(
+                f"what shall take the place of {str(self.path)!r} was begun already; continue it with 'secateur resume "
+                f"{self.path}'"
+            )
+        with replacing(self.path, OWN, self._busy, keep=True) as place:
+            for name in ("tasks", "machines", "data"):
+                if (self.path / name).is_dir():
+                    shutil.copytree(self.path / name, place / name, copy_function=_linked)
+            _linked(str(self.path / "provenance.json"), str(place / "provenance.json"))
+            folder = StudyFolder(place, shown=self.path)
+            folder._write_settings(config)  # last: what has settings is whole
             yield folder
 
     @classmethod
@@ -171,9 +199,14 @@ class StudyFolder:
         """
         config = load_config(self.path / "study.toml", finished=self.is_finished)
         if self.is_finished:
-            known = self.results.attrs.get("settings")  # earlier versions kept none
+            results = self.results
+            known = results.attrs.get("settings")  # earlier versions kept none
             if known is not None:
                 refuse_changed(_settings_from(known), config.deciding(), "results.nc")
+            criteria, rounds = list(map(str, results["criterion"].values)), results.sizes["round"] - 1
+            done = {"trials": results.sizes["trial"], "criteria": criteria, "rounds": rounds}
+            now = {"trials": config.trials, "criteria": list(config.criteria), "rounds": config.rounds}
+            refuse_changed(done, now, "results.nc")
         return config
 
     @property
@@ -208,10 +241,6 @@ class StudyFolder:
         found = (self.path / "tasks").glob("trials-*/*.safetensors")
         return sorted(path for path in found if not path.name.startswith(".") and ".training." not in path.name)
 
-    def remove_records(self) -> None:
-        """Forget what single tasks have done: the results hold it all."""
-        shutil.rmtree(self.path / "tasks", ignore_errors=True)
-
     def machine_path(self, trial: int, criterion: str, number: int) -> Path:
         """File of a machine after a round (0: before any pruning); the rule ``module:function`` is in
         ``module=function``.
@@ -230,6 +259,14 @@ class StudyFolder:
     def load_machine(self, trial: int, criterion: str, number: int) -> Machine:
         """The machine of a trial after a round."""
         return load_machine(self.machine_path(trial, criterion, number))
+
+
+def _linked(source: str, target: str) -> None:
+    """Copy a file that is only ever replaced as a whole: without its content where the file system can."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _is_taken(path: Path) -> bool:

@@ -109,9 +109,10 @@ class Study:
 
     @property
     def data_sha256(self) -> str:
-        """Checksum of all training and test rows of the trials, as the machines see them."""
+        """Checksum of all training and test rows of the trials, as the machines see them, and of their labels."""
         rows = [[one.train if one.grey is None else one.grey, one.test] for one in self.data]
-        return checksum_of(*(some for pair in rows for some in pair))
+        labels = [some for one in self.data for some in (one.train_labels, one.test_labels) if some is not None]
+        return checksum_of(*(some for pair in rows for some in pair), *labels)
 
     def train(self, callback: Callback, checkpoint: TrainingCheckpoint) -> tuple[Machine, Measured]:
         """The trained machines, and how training went: greedy pretraining if asked for, then all layers together."""

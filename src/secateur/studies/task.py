@@ -34,12 +34,6 @@ class Task(NamedTuple):
         return f"{name}: {self.criterion or 'first training'}"
 
 
-def batches(config: StudyConfig) -> list[tuple[int, ...]]:
-    """Trials that run as one."""
-    size = config.trials_at_once or config.trials
-    return [tuple(range(first, min(first + size, config.trials))) for first in range(0, config.trials, size)]
-
-
 def perform(folder: StudyFolder, config: StudyConfig, task: Task, study: Study, progress: Progress) -> Record:
     """Do what is left of a task; every finished round is on disk before the next begins.
 
@@ -66,7 +60,7 @@ class _Running:
 
     def perform(self) -> Record:
         record = self._record()
-        if not record.finished:
+        if not record.is_done(self._rounds):
             # A record counts the time of earlier attempts as well.
             self.clock.seconds, self.took_before = dict(record.seconds), record.took
             self.recorder = Recorder(record.results)
@@ -75,6 +69,10 @@ class _Running:
             else:
                 self._prune(record, self.task.criterion)
         return record
+
+    @property
+    def _rounds(self) -> int:
+        return 0 if self.task.criterion is None else self.config.rounds
 
     def _record(self) -> Record:
         """What was finished before; else a new record, for a rule that of the first training it starts from."""
@@ -108,8 +106,8 @@ class _Running:
             machine, measured = self.study.train(self.steps.epochs("training"), self.checkpoint)
         with self.clock.phase("evaluate"):
             self.recorder.once(measured | self.study.once(machine))
-            self._evaluate(machine, self.config.criteria, 0, STAGES)
-        self._commit(record, machine, 0, finished=True)
+            self._evaluate(machine, None, 0, STAGES)
+        self._commit(record, machine, 0)
         self.steps.done("measuring")
 
     def _prune(self, record: Record, criterion: str) -> None:
@@ -117,7 +115,7 @@ class _Running:
         config, n_rounds = self.config, self.config.rounds
         keys = child_key(self.study.keys, "pruning", criterion)
         machine = record.machine
-        assert machine is not None  # a record without machines is finished
+        assert machine is not None  # of the first training, at least
         rounds = schedule_named(config.pruning.schedule)(
             machine,
             self.study.visible,
@@ -138,8 +136,8 @@ class _Running:
             with self.clock.phase("prune and retrain"):
                 done = next(rounds)
             with self.clock.phase("evaluate"):
-                self._evaluate(done.pruned, (criterion,), number, ("pruned",))
-                self._evaluate(done.retrained, (criterion,), number, ("retrained",))
+                self._evaluate(done.pruned, criterion, number, ("pruned",))
+                self._evaluate(done.retrained, criterion, number, ("retrained",))
                 # Importance was measured at the start of this round, from the machine of the round before.
                 moments = done.moments or self._moments(machine, importance_keys(machine, keys, number))
                 self.recorder.information(machine, moments, number - 1)
@@ -148,28 +146,29 @@ class _Running:
                     moments = self._moments(done.retrained, child_key(keys, "last information"))
                     self.recorder.information(done.retrained, moments, number)
             machine = done.retrained
-            self._commit(record, machine, number, finished=number == n_rounds)
+            self._commit(record, machine, number)
             self.steps.done("round")
 
     def _moments(self, machine: Machine, keys: Keys) -> list[Moments]:
         """Moments of every trial, from which the information of its units is measured."""
         return model_moments(machine, self.config.importance, keys, self.study.visible)
 
-    def _evaluate(self, machine: Machine, criteria: tuple[str, ...], number: int, stages: tuple[str, ...]) -> None:
+    def _evaluate(self, machine: Machine, criterion: str | None, number: int, stages: tuple[str, ...]) -> None:
         """Measure a machine at one stage of a round, or at several equal ones."""
-        keys = child_key(self.study.keys, "evaluation", *criteria, number, stages[-1])
+        whose = () if criterion is None else (criterion,)  # of no rule, so that other rules may be added
+        keys = child_key(self.study.keys, "evaluation", *whose, number, stages[-1])
         self.recorder.stages(self.study.evaluate(machine, keys), number, stages)
         if stages[-1] == STAGES[-1]:
             self.recorder.structure(machine, number)
             self.recorder.stages(self.study.end_of_round(machine, keys), number, stages)
 
-    def _commit(self, record: Record, machine: Machine, number: int, finished: bool) -> None:
+    def _commit(self, record: Record, machine: Machine, number: int) -> None:
         """Machines first, then the record that says that they are there."""
         criterion = self.task.criterion or self.config.criteria[0]
         with self.clock.phase("write"):
             for trial, one in zip(self.task.trials, unstack(machine), strict=True):
                 self.folder.save_machine(compact(one), trial, criterion, number)
-        record.machine, record.n_rounds, record.finished = machine, number, finished
+        record.machine, record.n_rounds = machine, number
         record.seconds = {name: round(seconds, 3) for name, seconds in self.clock.seconds.items()}
         record.took = round(self.took_before + self.clock.total, 3)
         record.write(self.path)

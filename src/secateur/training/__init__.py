@@ -1,6 +1,7 @@
 """Trainers (contrastive divergence, persistent chains of any sampler, the exact gradient) and loops over them."""
 
 from secateur.training.checkpoint import TrainingCheckpoint
+from secateur.training.convergence import Converged, converge
 from secateur.training.defaults import settings_for
 from secateur.training.exact import ExactInfo, ExactTrainer
 from secateur.training.history import Callback, History
@@ -12,6 +13,7 @@ from secateur.training.trainer import Trainer, TrainingState, UpdateInfo
 
 __all__ = [
     "Callback",
+    "Converged",
     "ExactInfo",
     "ExactTrainer",
     "History",
@@ -22,6 +24,7 @@ __all__ = [
     "TrainingState",
     "UpdateInfo",
     "continue_training",
+    "converge",
     "fit_independent",
     "fit_pairwise",
     "pretrain",
