@@ -136,19 +136,16 @@ def test_score_and_prune_say_the_exact_likelihood_of_the_rows(run, folder):
     exact = BruteForce(machine).log_probability(ROWS)
     rates = rates_of(ROWS)
     alone = independent_log_probability(ROWS, rates)
+    quality = f"exact log p(v) {exact.mean():.4g}, independent units "
     said = run("score", "dbm.safetensors", "rows.npy", "--out", "each.npy")
-    assert said.startswith(
-        f"40 rows of rows.npy: exact log p(v) {exact.mean():.4g}, independent units {alone.mean():.4g}"
-    )
+    assert said.startswith(f"40 rows of rows.npy: {quality}{alone.mean():.4g}")
     np.testing.assert_allclose(np.load(folder / "each.npy"), exact, atol=1e-4)
     np.save(folder / "other.npy", 1 - ROWS)
     beside = independent_log_probability(ROWS, rates_of(1 - ROWS))
-    assert f"independent units {beside.mean():.4g}" in run(
-        "score", "dbm.safetensors", "rows.npy", "--train", "other.npy"
-    )
-    said = run(
-        "prune", "dbm.safetensors", "--data", "rows.npy", "--criterion", "unit-information", "--out", "p.safetensors"
-    )
+    said = run("score", "dbm.safetensors", "rows.npy", "--train", "other.npy")
+    assert f"{quality}{beside.mean():.4g}" in said
+    looks_at_rows = ["--data", "rows.npy", "--criterion", "unit-information"]
+    said = run("prune", "dbm.safetensors", *looks_at_rows, "--out", "p.safetensors")
     after = BruteForce(load_machine(folder / "p.safetensors")).log_probability(ROWS)
     assert f"before: 40 rows: {quality}" in said
     assert f"\n40 rows: exact log p(v) {after.mean():.4g}," in said and abs(after - exact).max() > 0.01

@@ -5,9 +5,7 @@ Thin over the Python functions; heavy imports wait until a command needs them.
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -31,12 +29,11 @@ from secateur.commands.options import (
 )
 from secateur.commands.printing import say
 from secateur.commands.recordings import fit_words, prune_fitted
-from secateur.commands.scores import Judge, score
+from secateur.commands.rounds import Judge, round_of, save_round, watched
+from secateur.commands.scores import score
 
 if TYPE_CHECKING:
-    from secateur.model.machine import Machine
-    from secateur.pruning import Round
-    from secateur.storage.machines import MachineFile
+    pass
 
 MachineArgument = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A saved machine (.safetensors).")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
@@ -57,6 +54,12 @@ Draws = Annotated[int | None, typer.Option(help="Draws per chain.")]
 Sweeps = Annotated[int | None, typer.Option(help="Gibbs sweeps from one draw to the next.")]
 BurnIn = Annotated[int | None, typer.Option(help="Sweeps before the first draw.")]
 Binarize = Annotated[float | None, typer.Option(help="Values above this become 1, all others 0.")]
+Drop = Annotated[
+    list[str] | None, typer.Option("--drop", metavar="COLUMN", help="A column of a .csv to leave out; may come again.")
+]
+Labels = Annotated[
+    str | None, typer.Option("--labels", metavar="COLUMN", help="The column of a .csv that holds labels: no unit.")
+]
 Change = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of training.")]
 
 
@@ -93,6 +96,8 @@ def fit(
         Literal["0/1", "+-1", "theta-scaled"], typer.Option(help="Words: parameters of 0/1 or +-1 states, or relative.")
     ] = "0/1",
     binarize: Binarize = None,
+    drop: Drop = None,
+    labels: Labels = None,
     change: Change = None,
     seed: Seed = 0,
     overwrite: Overwrite = False,
@@ -106,6 +111,8 @@ def fit(
     if is_words_file(rows) and out.suffix != MACHINE_SUFFIX:
         if binarize is not None:
             raise ValueError("--binarize is for rows; words are 0 and 1 already")
+        if drop or labels is not None:
+            raise ValueError("--drop and --labels are for tables (.csv, .txt); leave them out for words")
         fit_words(rows, out, hidden, choose_hidden, epochs, folds, hold_out, of, convention, change, seed, overwrite)
         return
     if choose_hidden is not None or folds is not None or hold_out is not None:
@@ -131,7 +138,7 @@ def fit(
     if taken := sorted({*settings, "binarize"} & set(changes)):
         raise ValueError(f"--set must not change {taken[0]!r}; use --hidden, --epochs, --seed or --binarize")
     model = BoltzmannMachine().set_params(**settings | changes)
-    values = read_rows(rows, binarize=binarize)
+    values = read_rows(rows, binarize=binarize, drop=drop or (), labels=labels)
     trained_on, held_out = parted(values, seed)
     with watch() as progress:
         told = told_once(progress, "training", lambda: model._epochs_in_all)
@@ -201,6 +208,8 @@ def prune(
     ] = None,
     retrain_epochs: Annotated[int, typer.Option(min=0, help="Passes through the rows after every round.")] = 0,
     binarize: Binarize = None,
+    drop: Drop = None,
+    labels: Labels = None,
     change: Change = None,
     zeros: Annotated[
         Literal["all", "fraction"], typer.Option(help="Of too many synapses of zero importance: which go.")
@@ -222,7 +231,8 @@ def prune(
     """
     if machine.is_dir():
         others = {
-            "--out": out, "--data": data, "--retrain-epochs": retrain_epochs, "--binarize": binarize, "--set": change,
+            "--out": out, "--data": data, "--retrain-epochs": retrain_epochs, "--binarize": binarize, "--drop": drop,
+            "--labels": labels, "--set": change,
             "--source": source, "--chains": chains, "--draws": draws, "--sweeps": sweeps, "--burn-in": burn_in,
             "--sampler": sampler, "--dry-run": dry_run, "--zeros": zeros == "all",
         }  # fmt: skip
@@ -245,8 +255,10 @@ def prune(
     rule = rule_named(criterion)
     parent = read_machine(machine)
     shares = fractions_from(fraction, parent.machine)
+    if data is None and (drop or labels is not None):
+        raise ValueError("--drop and --labels name columns of --data; give it, or leave them out")
     retraining = retraining_from(data, retrain_epochs, change)
-    rows = None if data is None else rows_for(parent.machine, data, binarize)
+    rows = None if data is None else rows_for(parent.machine, data, binarize, drop or (), labels)
     how = importance_from(parent.machine, source, chains, draws, sweeps, burn_in, sampler)
     trained_on, judged_on = (None, None) if rows is None else (rows, rows)
     if dry_run and retraining is not None:
@@ -255,7 +267,7 @@ def prune(
     elif retraining is not None and rows is not None:
         trained_on, judged_on = parted(rows, seed)
     averages = "none" if not rule.needs else "exact" if how == "exact" else how.model_dump()
-    n_rounds, first = rounds or 1, _round_of(parent)
+    n_rounds, first = rounds or 1, round_of(parent)
     earlier = [] if out is None or dry_run or rounds is None else rounds_after(first, out, overwrite)
     facts = {
         "fraction": shares,
@@ -268,7 +280,7 @@ def prune(
     before, place = parent.machine, machine
     loop = prune_and_retrain(
         before,
-        trained_on,
+        trained_on if retraining is not None or "rows" in rule.needs else None,
         criterion,
         n_rounds=n_rounds,
         fraction=shares,
@@ -281,7 +293,7 @@ def prune(
     if not dry_run and trained_on is not None and judged_on is not None:
         judge = Judge(trained_on, judged_on, retraining is not None, seed)
         say(f"before: {judge(before)}")
-    for done in loop if retraining is None else _watched(loop, criterion, n_rounds):
+    for done in loop if retraining is None else watched(loop, criterion, n_rounds):
         number = first + done.number
         say(f"round {number} by {criterion}, {averages_in_words(done.sources[0])}")
         say(removed(before, done.pruned, done.counts[0]))
@@ -292,7 +304,7 @@ def prune(
             file = out if rounds is None else out / f"round-{number:02d}{MACHINE_SUFFIX}"
             while earlier:  # they descend from what is replaced now
                 earlier.pop().unlink()
-            _save_round(file, done.retrained, place, facts | {"criterion": criterion, "round": number})
+            save_round(file, done.retrained, place, facts | {"criterion": criterion, "round": number})
             place = file
     if out is not None and not dry_run:
         say(f"{'machine' if rounds is None else 'machines'}: {out}")
@@ -360,32 +372,3 @@ def fisher(
     write_atomically(out, lambda temporary: table.to_csv(temporary, index=False))
     say(f"joint Fisher information of 0/1 units, per nat^2; {in_words(moments.diagnostics)}")
     say(f"table: {out}, {model.n_synapses:,} synapses and {model.n_units:,} units")
-
-
-def _watched(loop: Iterator[Round], criterion: str, n_rounds: int) -> Iterator[Round]:
-    """The rounds of pruning with progress, for retraining takes time."""
-    from secateur.storage.progress import Steps
-    from secateur.storage.watching import watch
-
-    with watch() as progress:
-        progress.start({"round": n_rounds})
-        steps = Steps(progress)
-        for number in range(1, n_rounds + 1):
-            progress.describe(f"{criterion}, round {number} of {n_rounds}")
-            found = next(loop)
-            steps.done("round")
-            yield found
-
-
-def _save_round(path: Path, machine: Machine, parent: Path, facts: dict[str, Any]) -> None:
-    from secateur.pruning import compact
-    from secateur.storage.machines import save_machine
-
-    place = os.path.relpath(parent, path.parent) if parent.anchor == path.anchor else parent.name
-    save_machine(compact(machine), path, {"parent": Path(place).as_posix()} | facts)
-
-
-def _round_of(parent: MachineFile) -> int:
-    """Rounds that a machine has been through, by its lineage."""
-    number = parent.lineage.get("round", 0)
-    return number if isinstance(number, int) else 0

@@ -74,11 +74,13 @@ def checked_settings(kind: Any, given: dict[str, Any]) -> Any:
         raise ValueError(one_line(kind, error)) from error
 
 
-def rows_for(machine: Machine, data: Path, binarize: float | None) -> np.ndarray:
+def rows_for(
+    machine: Machine, data: Path, binarize: float | None, drop: Sequence[str] = (), labels: str | None = None
+) -> np.ndarray:
     """Rows whose width fits the machine."""
     from secateur.data.rows import read_rows
 
-    rows = read_rows(data, binarize=binarize)
+    rows = read_rows(data, binarize=binarize, drop=drop, labels=labels)
     if rows.shape[1] != machine.layer_sizes[0]:
         raise ValueError(
             f"{data} has {rows.shape[1]} units per row, the machine {machine.layer_sizes[0]} visible units; "

@@ -1,45 +1,14 @@
-"""How good machines are: the likelihood of rows, beside independent units."""
+"""``secateur score``: the likelihood that a saved machine gives rows, beside independent units."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from secateur.commands.options import check_out, likelihood_beside_independent, rows_for, write_npy
 from secateur.commands.printing import say
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from secateur.model.machine import Machine
-
-
-class Judge:
-    """Says, in words, what likelihood machines give rows.
-
-    Parameters
-    ----------
-    trained_on, judged_on
-        0/1 rows: whose rates independent units have, and of which the likelihood is taken (all, if there are none).
-    held_out
-        Whether the second were kept from training.
-    seed
-        Of annealing.
-    """
-
-    def __init__(self, trained_on: np.ndarray, judged_on: np.ndarray, held_out: bool, seed: int):
-        self.trained_on, self.seed = trained_on, seed
-        self.rows = judged_on if len(judged_on) else trained_on
-        self.which = "held-out rows" if held_out and len(judged_on) else "rows"
-
-    def __call__(self, machine: Machine) -> str:
-        """The likelihood beside that of independent units, with error and verdict."""
-        from secateur.estimator import BoltzmannMachine
-
-        model = BoltzmannMachine.from_machine(machine, random_state=self.seed)
-        return f"{len(self.rows):,} {self.which}: {likelihood_beside_independent(model, self.trained_on, self.rows)}"
 
 
 def score(

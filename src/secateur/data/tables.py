@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from secateur.data.rows import read_text_table
+from secateur.data.text_tables import read_text_table, suspect_column
 from secateur.storage.files import regular_file
 from secateur.storage.limits import MAX_UNPACKED, MAX_VALUES
 from secateur.storage.npz import array_names, open_npy, read_npz
@@ -172,22 +172,23 @@ def _of_npz(path: Path, labels: str | Path | None) -> Tables:
 
 
 def _of_column(path: Path, column: str) -> Tables:
-    import pandas as pd  # takes a while to load
-
+    regular_file(path)
     with _named(path):
-        if path.stat().st_size > 2 * MAX_VALUES:
-            raise ValueError(f"it has {path.stat().st_size:,} bytes; save it as .npy, which is read in pieces")
-        table = pd.read_csv(path, skipinitialspace=True)
-    names = [str(name) for name in table.columns]
-    if column not in names:
-        raise ValueError(
-            f"labels must be a file or a column of {path}, got {column!r}; its columns are {', '.join(names)[:200]}; "
-            "give "
-            "one of them"
-        )
-    labels = table.pop(column).to_numpy()
-    labels = labels.astype(str) if labels.dtype.kind == "O" else labels
-    return Tables(table.to_numpy(), labels)
+        try:
+            found = read_text_table(path, MAX_VALUES, labels=column, droppable=False)
+        except ValueError as error:
+            missing = (
+                f"labels must be a file or a column of {path}, got {column!r}; " if "no column" in str(error) else ""
+            )
+            raise ValueError(missing + str(error)) from error
+        if suspect := suspect_column(found, droppable=False):
+            raise ValueError(suspect)
+    assert found.labels is not None
+    labels = found.labels
+    if _numeric(labels):
+        numbers = labels.astype(float)
+        labels = numbers.astype(int) if (numbers == numbers.round()).all() else numbers
+    return Tables(found.values, labels)
 
 
 def _table(path: Path) -> np.ndarray:
@@ -201,7 +202,10 @@ def _table(path: Path) -> np.ndarray:
                 raise ValueError(f"it holds the arrays {', '.join(sorted(names))}; expected a single one")
             return read_npz(path, 8 * MAX_VALUES)[names[0]]
         if path.suffix.lower() in (".csv", ".txt"):
-            return read_text_table(path)
+            found = read_text_table(path, MAX_VALUES, droppable=False)
+            if suspect := suspect_column(found, droppable=False):
+                raise ValueError(suspect)
+            return found.values
         if _is_idx(path):
             return parse_idx_of_any_kind(_unpacked(path))
     raise ValueError(f"{path} is no table of numbers; give {', '.join(SUFFIXES[:4])} or an IDX file")
