@@ -35,7 +35,16 @@ def test_run_and_report(monkeypatch, capsys, tmp_path):
         assert f"report: {out / 'report.html'}" in stdout
         assert f"trial 1: {own}, round 1 of 1" in stderr
         assert "of it compiling" in stderr
-        expected = {"study.toml", "provenance.json", "results.nc", "machines", "figures", "report.html", ".lock"}
+        expected = {
+            "study.toml",
+            "provenance.json",
+            "results.nc",
+            "machines",
+            "figures",
+            "report.html",
+            ".lock",
+            "tasks",
+        }
         assert {p.name for p in out.iterdir()} == expected
         code, _, stderr = call(there, capsys, "run", "digits", "--out", out, *settings)
         assert code == 2 and "exists already; choose another folder or say --overwrite" in stderr

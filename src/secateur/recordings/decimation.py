@@ -40,7 +40,7 @@ What = Literal["couplings", "machine"]
 """What is pruned: the couplings of the pairwise model, or the synapses and units of a machine with hidden units."""
 
 CRITERIA = ("variance-fi", "fi-times-weight-squared", "weight-magnitude", "random")
-_N_STEPS = 200  # of the ascent after a removal
+
 _N_TEMPERATURES = 300  # of annealing; its error is contained in the intervals
 _SHARE_RETRAINED = 4  # a retraining has this part of the updates of the first training
 
@@ -273,5 +273,6 @@ def _pruned_couplings(
         upper = kept
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotToBeTrusted)  # models on the way; their scores say how good they are
-            model = fit_pairwise(rows, child_key(own, "fit"), mask=kept | kept.T, start=model, n_steps=_N_STEPS)[0]
+            # With as many steps as the full model, or the noise of the ascent would count against every removal.
+            model = fit_pairwise(rows, child_key(own, "fit"), mask=kept | kept.T, start=model)[0]
         yield model
