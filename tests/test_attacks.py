@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
+import jax
 import numpy as np
 import pytest
 
 from command_line import call, refused
 from secateur.commands import app as cli
+from secateur.model.machine import Machine
+from secateur.storage.machines import save_machine
 from secateur.storage.text import plain
 from secateur.studies import StudyFolder
 from secateur.studies.settings import DataSettings
@@ -116,3 +121,102 @@ def test_ctrl_c_ends_with_the_documented_code(monkeypatch, capsys):
     code, _, stderr = call(monkeypatch, capsys, "studies")
     assert (code, stderr) == (1, "secateur: interrupted\n")
     assert "0 done, 1 failed while running" in (cli.__doc__ or "")
+
+
+SPECIAL = [
+    ["run", "TOML"],
+    ["resume", "TOML"],
+    ["report", "TOML"],
+    ["info", "SAFETENSORS"],
+    ["fisher", "SAFETENSORS", "--out", "out.csv"],
+    ["sample", "SAFETENSORS", "--out", "out.npy"],
+    ["prune", "SAFETENSORS", "--dry-run"],
+    ["score", "SAFETENSORS", "rows.npy"],
+    ["score", "machine.safetensors", "NPY"],
+    ["fit", "NPY", "--out", "out.safetensors"],
+    ["fit", "CSV", "--out", "out.safetensors"],
+    ["fit", "NPZ", "--out", "out"],
+    ["run", "--data", "NPY", "--out", "out"],
+    ["run", "--data", "rows.npy", "--labels", "NPY", "--out", "out"],
+    ["extend", "TOML", "--trials", "3"],
+]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The current folder with a machine, rows, and pipes and devices under every ending."""
+    np.save(tmp_path / "rows.npy", np.eye(40, 6, dtype=np.uint8))
+    save_machine(Machine.random((6, 4), jax.random.key(0)), tmp_path / "machine.safetensors")
+    for ending in ("toml", "safetensors", "npy", "npz", "csv"):
+        os.mkfifo(tmp_path / f"pipe.{ending}")
+        (tmp_path / f"device.{ending}").symlink_to("/dev/zero")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes have names on POSIX systems only")
+@pytest.mark.parametrize("arguments", SPECIAL, ids=lambda a: " ".join(a[:2]))
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_pipes_and_devices_are_not_read(monkeypatch, capsys, here, kind, arguments):
+    before = sorted(here.iterdir())
+    named = [f"{kind}.{argument.lower()}" if argument.isupper() else argument for argument in arguments]
+    refused(monkeypatch, capsys, *named)
+    assert sorted(here.iterdir()) == before
+
+
+DIGITS = "9" * 40
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fit", "rows.npy", "--hidden", DIGITS],
+        ["fit", "rows.npy", "--hidden", "99999999"],
+        ["fit", "rows.npy", "--epochs", "1000000000000"],
+        ["fit", "rows.npy", "--seed", DIGITS],
+        ["fit", "rows.npy", "--set", "learning_rate=1e999"],
+        ["fit", "rows.npy", "--set", "batch_size=" + "9" * 5000],
+        ["fit", "rows.npy", "--set", "n_chains=99999999999"],
+        ["prune", "machine.safetensors", "--rounds", "1000000000"],
+        ["prune", "machine.safetensors", "--fraction", "9" * 5000],
+        ["prune", "machine.safetensors", "--fraction", "1e-400"],
+        ["prune", "machine.safetensors", "--chains", "99999999999"],
+        ["prune", "machine.safetensors", "--draws", DIGITS],
+        ["prune", "machine.safetensors", "--sweeps", "999999999999"],
+        ["prune", "machine.safetensors", "--seed", DIGITS],
+        ["sample", "machine.safetensors", "--n", "10000000000"],
+        ["sample", "machine.safetensors", "--sweeps", DIGITS],
+        ["sample", "machine.safetensors", "--burn-in", DIGITS],
+        ["score", "machine.safetensors", "rows.npy", "--seed", DIGITS],
+        ["run", "digits", "--trials", DIGITS],
+        ["run", "digits", "--rounds", "10000000"],
+        ["run", "digits", "--seed", DIGITS],
+        ["run", "digits", "--workers", "99999999"],
+        ["run", "digits", "--set", "model.hidden=[999999999]"],
+        ["run", "digits", "--set", "training.n_epochs=" + "9" * 5000],
+    ],
+    ids=lambda a: " ".join(a[:1] + a[-2:])[:40],
+)
+def test_huge_numbers_are_refused_at_once(monkeypatch, capsys, here, arguments):
+    ending = "npy" if arguments[0] in ("sample", "score") else "safetensors"
+    refused(monkeypatch, capsys, *arguments, "--out", f"out.{ending}")
+    assert not (here / f"out.{ending}").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[" * 100_000, "null", '{"sessions": 5}', '{"sessions": [1]}', '{"seed": ' + "9" * 6000 + "}"]
+    + ['{"sessions": [{"total_seconds": "x"}]}'],
+    ids=lambda text: text[:24],
+)
+@pytest.mark.parametrize("command", [["report"], ["resume"], ["extend", "--trials", "3"]], ids=lambda c: c[0])
+def test_damaged_provenance_is_named(monkeypatch, capsys, study, text, command):
+    (study.path / "provenance.json").write_text(text)
+    line = refused(monkeypatch, capsys, command[0], study.path, *command[1:])
+    assert "provenance.json" in line or "tasks/" in line
+
+
+@pytest.mark.parametrize("text", ["a=" + "[" * 100_000, "rounds=" + "9" * 5000, "[" + ".".join(["a"] * 2000) + "]"])
+def test_deep_and_huge_settings_are_refused(monkeypatch, capsys, tmp_path, text):
+    (tmp_path / "study.toml").write_text(text)
+    refused(monkeypatch, capsys, "run", tmp_path / "study.toml")

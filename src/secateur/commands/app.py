@@ -19,6 +19,7 @@ from secateur.commands import machines as cli_machines
 from secateur.commands import recordings as cli_recordings
 from secateur.commands.options import numbers_from
 from secateur.commands.printing import say
+from secateur.storage.limits import MAX_THREADS
 
 if TYPE_CHECKING:
     from secateur.data.fetch import FileCheck
@@ -35,7 +36,9 @@ app = typer.Typer(
 
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, help="Worker processes, each with its share of the cores. [default: this process alone]"),
+    typer.Option(
+        min=1, max=MAX_THREADS, help="Worker processes, each with its share of the cores. [default: this process alone]"
+    ),
 ]
 Scheduler = Annotated[
     str | None, typer.Option(help="Address of a Dask scheduler whose workers do the tasks, e.g. tcp://host:8786.")

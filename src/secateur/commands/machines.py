@@ -31,13 +31,17 @@ from secateur.commands.printing import say
 from secateur.commands.recordings import fit_words, prune_fitted
 from secateur.commands.rounds import Judge, round_of, save_round, watched
 from secateur.commands.scores import score
+from secateur.storage.limits import MAX_ROUNDS, MAX_SEED
 
 if TYPE_CHECKING:
     pass
 
 MachineArgument = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A saved machine (.safetensors).")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")]
+Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of all random numbers.")]
+Rounds = Annotated[
+    int | None, typer.Option(min=1, max=MAX_ROUNDS, help="Rounds of pruning; all machines go into a folder.")
+]
 SourceOption = Annotated[
     Literal["exact", "sampled"] | None,
     typer.Option("--source", help="Where averages come from. [default: exact where possible, else sampled]"),
@@ -201,7 +205,7 @@ def prune(
         Path | None, typer.Option(help="File for the pruned machine; a folder with --rounds. Not needed for --dry-run.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go; write nothing.")] = False,
-    rounds: Annotated[int | None, typer.Option(min=1, help="Rounds of pruning; all machines go into a folder.")] = None,
+    rounds: Annotated[int | None, Rounds] = None,
     data: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="0/1 rows, for judging, rules and retraining."),

@@ -9,6 +9,7 @@ import typer
 
 from secateur.commands.options import check_out, likelihood_beside_independent, rows_for, write_npy
 from secateur.commands.printing import say
+from secateur.storage.limits import MAX_SEED
 
 
 def score(
@@ -19,7 +20,7 @@ def score(
     ] = None,
     binarize: Annotated[float | None, typer.Option(help="Values above this become 1, all others 0.")] = None,
     out: Annotated[Path | None, typer.Option(help="File for log p(v) of every row, in nats (.npy).")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of all random numbers.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:
     """The likelihood that a saved machine gives rows, in nats per row, beside independent units.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 import jax
@@ -18,6 +19,7 @@ from secateur.estimator.inputs import positive_integers, settings_from
 from secateur.estimator.levels import Levels, drawn_once
 from secateur.model.machine import Machine
 from secateur.model.randomness import child_key
+from secateur.storage.limits import MAX_SYNAPSES
 
 _BLOCK_VALUES = 2**22
 """Values of rows that are converted and measured at once."""
@@ -92,7 +94,13 @@ class EstimatorBase(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return found.model_copy(update={"redraw": self._levels.drawn_afresh and found.method != "exact"})
 
     def _layer_sizes(self) -> tuple[int, ...]:
-        return (self.n_features_in_, *positive_integers("hidden", self.hidden))
+        sizes = (self.n_features_in_, *positive_integers("hidden", self.hidden))
+        if max(lower * upper for lower, upper in pairwise(sizes)) > MAX_SYNAPSES:
+            raise ValueError(
+                f"hidden must leave at most {MAX_SYNAPSES:,} synapses between two layers, got layers of "
+                f"{', '.join(f'{size:,}' for size in sizes)} units; take fewer"
+            )
+        return sizes
 
 
 def dense(values: Any) -> np.ndarray:

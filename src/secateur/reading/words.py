@@ -122,7 +122,7 @@ class Words:
 
 def is_words_file(path: str | os.PathLike[str]) -> bool:
     """Whether a file says of itself that it holds words of secateur; whether they are sound only reading tells."""
-    if Path(path).suffix != ".npz" or not zipfile.is_zipfile(path):
+    if Path(path).suffix != ".npz" or not Path(path).is_file() or not zipfile.is_zipfile(path):  # no pipe, no device
         return False
     try:
         return _format(read_npz(path, MAX_WORDS_BYTES, names=["format"])) == WORDS_FORMAT

@@ -50,7 +50,7 @@ MAX_TEXTS = 10**5
 MAX_TRIALS = 1000
 MAX_ROUNDS = 1000
 MAX_CRITERIA = 100
-MAX_THREADS = 1024
+MAX_THREADS = 256
 MAX_HIDDEN_LAYERS = 16
 MAX_HIDDEN = 2**16
 """Most units of a hidden layer of a study's machine."""

@@ -13,6 +13,9 @@ from typing import Any
 from secateur import __version__
 from secateur.storage.limits import MAX_PROVENANCE_BYTES
 
+_COUNTED = ("total_seconds", "compile_seconds", "n_compilations")
+"""What is summed over the sessions of a study."""
+
 
 def read_provenance(path: Path) -> dict[str, Any]:
     """What a ``provenance.json`` says.
@@ -32,7 +35,17 @@ def read_provenance(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is damaged ({error}); restore it from a copy, or run again") from error
     if not isinstance(facts, dict):
         raise ValueError(f"{path} must hold a JSON object, got a {type(facts).__name__}; restore it from a copy")
+    sessions = facts.get("sessions", [])
+    if not isinstance(sessions, list) or not all(
+        isinstance(one, dict) and all(isinstance(one.get(name, 0), int | float) for name in _COUNTED)
+        for one in sessions
+    ):
+        raise ValueError(f"{path} is damaged (its sessions are none); restore it from a copy, or run again")
     return facts
+
+
+def _is_session(found: Any) -> bool:
+    return isinstance(found, dict) and all(isinstance(found.get(name, 0), int | float) for name in _COUNTED)
 
 
 def describe_versions() -> dict[str, Any]:
