@@ -48,7 +48,12 @@ def test_run_and_report(monkeypatch, capsys, tmp_path):
         assert {p.name for p in out.iterdir()} == expected
         code, _, stderr = call(there, capsys, "run", "digits", "--out", out, *settings)
         assert code == 2 and "exists already; choose another folder or say --overwrite" in stderr
-    machines = sorted(p.relative_to(out / "machines").as_posix() for p in out.rglob("*.safetensors"))
+    code, listed, _ = call(monkeypatch, capsys, "info", out)
+    machines = sorted(line.partition(": ")[0].removeprefix("machines/") for line in listed.splitlines())
+    assert code == 0
+    assert machines == sorted(
+        p.relative_to(out / "machines").as_posix() for p in (out / "machines").rglob("*.safetensors")
+    )
     assert [name for name in machines if "round" in name] == [
         f"trial-00/{name}/round-01.safetensors" for name in (own.replace(":", "="), "variance-fi")
     ]

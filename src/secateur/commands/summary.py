@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def describe_folder(path: str | os.PathLike[str]) -> Iterator[tuple[str, bool]]:
     ValueError
         If the folder holds no ``.safetensors`` file.
     """
-    files = sorted(Path(path).rglob("*.safetensors"))
+    files = sorted(file for file in Path(path).rglob("*.safetensors") if not _is_record(file.relative_to(path)))
     if not files:
         raise ValueError(f"{str(path)!r} holds no machine (.safetensors); give a file or the folder of a study")
     for file in files:
@@ -70,6 +71,11 @@ def describe_folder(path: str | os.PathLike[str]) -> Iterator[tuple[str, bool]]:
             continue
         machine = found.machine
         yield f"{name}: {_joined(machine.layer_sizes)} units, {machine.n_synapses:,} synapses; {_lineage(found)}", True
+
+
+def _is_record(place: Path) -> bool:
+    """Whether a file is that of a study's task, not of a machine: ``tasks/trials-00-02/random.safetensors``."""
+    return any(first == "tasks" and second.startswith("trials-") for first, second in pairwise(place.parts))
 
 
 def _lineage(found: MachineFile) -> str:
