@@ -199,7 +199,10 @@ DIGITS = "9" * 40
 )
 def test_huge_numbers_are_refused_at_once(monkeypatch, capsys, here, arguments):
     ending = "npy" if arguments[0] in ("sample", "score") else "safetensors"
-    refused(monkeypatch, capsys, *arguments, "--out", f"out.{ending}")
+    line = refused(monkeypatch, capsys, *arguments, "--out", f"out.{ending}")
+    option, value = arguments[-2:]
+    asked = value.partition("=")[0] if option == "--set" else option.lstrip("-").replace("-", "_")
+    assert asked in line.replace("-", "_"), line  # and not for another reason
     assert not (here / f"out.{ending}").exists()
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -32,9 +32,6 @@ from secateur.commands.recordings import fit_words, prune_fitted
 from secateur.commands.rounds import Judge, round_of, save_round, watched
 from secateur.commands.scores import score
 from secateur.storage.limits import MAX_ROUNDS, MAX_SEED
-
-if TYPE_CHECKING:
-    pass
 
 MachineArgument = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A saved machine (.safetensors).")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
@@ -205,7 +202,7 @@ def prune(
         Path | None, typer.Option(help="File for the pruned machine; a folder with --rounds. Not needed for --dry-run.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go; write nothing.")] = False,
-    rounds: Annotated[int | None, Rounds] = None,
+    rounds: Rounds = None,
     data: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="0/1 rows, for judging, rules and retraining."),

@@ -56,7 +56,7 @@ def replacing(
     goes_on
         Go on with what an earlier block has left, in place of an empty folder.
     keep
-        Leave what is there after an error, to go on later (:func:`begun`).
+        Leave what is there after an error, to go on later (:func:`replacement_of`).
 
     Raises
     ------
@@ -90,7 +90,7 @@ def replacing(
     _carry_over(old, path, own)
 
 
-def begun(path: Path) -> Path | None:
+def replacement_of(path: Path) -> Path | None:
     """Where the replacement of a folder lies that was begun and is not finished (:func:`replacing`), if there is."""
     new = _beside(Path(os.path.abspath(path)), "new")
     return new if new.is_dir() and not new.is_symlink() else None

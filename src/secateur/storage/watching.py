@@ -19,7 +19,7 @@ _MOST_SILENT_S = 5
 
 _LIKE = {"retraining": "training", "round": "measuring"}
 _GUESSES = {"timing": 3.0, "report": 15.0}
-"""Seconds on two cores; they only serve until the step itself has begun."""
+"""Seconds on two cores, of steps that come once at the end."""
 
 
 @contextmanager

@@ -123,7 +123,7 @@ def parse_change(text: str) -> tuple[str, Any]:
     Raises
     ------
     ValueError
-        If there is no ``=``.
+        If there is no ``=``, or a number is too long or nested too deeply to be read.
     """
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
@@ -132,6 +132,10 @@ def parse_change(text: str) -> tuple[str, Any]:
         return name.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return name.strip(), value.strip()
+    except (ValueError, RecursionError):  # numbers of thousands of digits, tables within tables
+        raise ValueError(
+            f"the value of {name.strip()} cannot be read: {value[:20]}... has {len(value):,} characters; shorten it"
+        ) from None
 
 
 def one_line(model: type[BaseModel], error: ValidationError) -> str:

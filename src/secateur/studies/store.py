@@ -15,7 +15,7 @@ import xarray as xr
 
 from secateur.model.machine import Machine
 from secateur.storage.arrays import write_atomically
-from secateur.storage.folders import begun, locked, replacing
+from secateur.storage.folders import locked, replacement_of, replacing
 from secateur.storage.machines import load_machine, save_machine
 from secateur.storage.provenance import read_provenance
 from secateur.storage.results import read_results
@@ -61,7 +61,8 @@ class StudyFolder:
         """
         if _is_taken(Path(path)):
             _check_replaceable(cls(path), config, overwrite)
-            with replacing(Path(path), OWN, cls(begun(Path(path)) or path, Path(path))._busy, keep=True) as place:
+            writer = cls(replacement_of(Path(path)) or path, Path(path))
+            with replacing(Path(path), OWN, writer._busy, keep=True) as place:
                 folder = cls(place, shown=Path(path))
                 folder._write_settings(config)
                 yield folder
@@ -108,7 +109,7 @@ class StudyFolder:
         ValueError
             If there is no study, or another run writes to it.
         """
-        place = begun(Path(path))
+        place = replacement_of(Path(path))
         if place is not None and (place / "study.toml").is_file():
             with replacing(Path(path), OWN, cls(place, Path(path))._busy, goes_on=True, keep=True) as place:
                 yield cls(place, shown=Path(path))
@@ -156,7 +157,7 @@ class StudyFolder:
     @staticmethod
     def is_unfinished(path: Path) -> bool:
         """Whether a run was begun in a folder, or in its place, that :meth:`continued` goes on with."""
-        place = begun(path) or path
+        place = replacement_of(path) or path
         return (place / "study.toml").is_file() and not StudyFolder(place).is_finished
 
     @property
