@@ -135,7 +135,7 @@ ATTACKS: dict[str, tuple[Callable[[Path], None], str]] = {
     "nested.mat": (_nested_references, "to parse; it is damaged or forged"),
     "heap.h5": (_forged_heap, "cannot be read|to parse; it is damaged or forged|damaged file"),
     "damaged.mat": (_damaged_mat, "cannot be read"),
-    "zeros.mat": (_mat_of_zeros, "need more room than its size justifies|take more than"),
+    "zeros.mat": (_mat_of_zeros, "need more room than its size justifies"),
 }
 
 
@@ -143,7 +143,8 @@ ATTACKS: dict[str, tuple[Callable[[Path], None], str]] = {
 def test_attacks_are_refused_in_one_line(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     make, expected = ATTACKS[name]
     make(tmp_path / name)
-    monkeypatch.setattr(apart, "SECONDS", 1)
+    if "to parse" in expected:  # these never end; all others must be refused for what they are, however busy we are
+        monkeypatch.setattr(apart, "SECONDS", 1)
     monkeypatch.setattr(apart, "MEMORY", 2**29)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ValueError, match=expected) as caught:
