@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
@@ -48,7 +51,11 @@ def specific_heat(model: Model, temperatures: Float[np.ndarray, " temperatures"]
     if variance is not None:
         values = [variance(t) / (t**2 * model.n_units) for t in temperatures.astype(float)]
         return SpecificHeat(np.array(values), np.zeros(len(values)), (TRUSTED,) * len(values))
-    found = [_tempered(model, float(t), child_key(key, number)) for number, t in enumerate(temperatures)]
+    keys = [child_key(key, number) for number in range(len(temperatures))]
+    with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:  # chains this few keep one core busy
+        warnings.simplefilter("ignore", NotToBeTrusted)  # the verdicts are returned
+        first = [_tempered(model, float(t), k) for t, k in zip(temperatures[:1], keys, strict=False)]  # compiles
+        found = first + list(pool.map(partial(_tempered, model), temperatures[1:].astype(float), keys[1:]))
     return SpecificHeat(
         np.array([value for value, _, _ in found]),
         np.array([error for _, error, _ in found]),
@@ -110,17 +117,8 @@ def _tempered(model: Model, temperature: float, key: PRNGKeyArray) -> tuple[floa
     """Value, error by the jackknife over groups of chains, and verdict, at one temperature."""
     sampler = sampling.Tempering(n_sweeps=_N_SWEEPS)
     n_chains, n_draws, n_burn_in = _SCHEDULE if model.n_units <= MANY_UNITS else _SCHEDULE_OF_MANY
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotToBeTrusted)  # the verdict is returned
-        draws = sampling.sample(
-            _divided(model, temperature),
-            key,
-            n_draws=n_draws,
-            n_chains=n_chains,
-            n_sweeps=_N_SWEEPS,
-            n_burn_in=n_burn_in,
-            sampler=sampler,
-        )
+    schedule: dict[str, Any] = {"n_draws": n_draws, "n_chains": n_chains, "n_sweeps": _N_SWEEPS, "n_burn_in": n_burn_in}
+    draws = sampling.sample(_divided(model, temperature), key, sampler=sampler, **schedule)
     energies = np.asarray(draws.energies, float).T * temperature
     groups = energies.reshape(N_GROUPS, -1)
     scale = temperature**2 * model.n_units

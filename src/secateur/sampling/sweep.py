@@ -25,7 +25,7 @@ Clamp = tuple[Bool[AnyArray, "..."] | None, ...]
 for each chain its own, or ``None`` for a layer that moves freely."""
 
 
-_CACHED = 600_000  # states and couplings that a processor's cache holds; beyond, each is read once per block of units
+_CACHED = 350_000  # states and couplings that a processor's cache holds; beyond, each is read once per block of units
 _BLOCK = 16
 
 
