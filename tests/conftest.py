@@ -33,12 +33,20 @@ hypothesis.settings.register_profile("secateur", deadline=None, derandomize=True
 hypothesis.settings.load_profile("secateur")
 
 
-@pytest.fixture(scope="module", autouse=True)
+_N_TESTS = 0
+
+
+@pytest.fixture(autouse=True)
 def _forget_compiled_programs():
-    """Programs are forgotten when they are many: each takes memory maps, of which Linux gives a process 65,530."""
+    """Programs are forgotten when they are many: each takes memory maps, of which Linux gives a process 65,530.
+
+    Within long modules too: a process that has used them up dies without a word while it compiles.
+    """
+    global _N_TESTS
     yield
+    _N_TESTS += 1
     maps = Path("/proc/self/maps")
-    if maps.exists() and len(maps.read_bytes().splitlines()) > 30_000:
+    if _N_TESTS % 20 == 0 and maps.exists() and len(maps.read_bytes().splitlines()) > 30_000:
         jax.clear_caches()
 
 
