@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 import numpy as np
 import pytest
@@ -226,7 +228,7 @@ class TestSchedules:
         machine = sc.Machine.random((40, 30), jax.random.key(0))
         rows = (rng.random((20, 40)) < 0.5).astype(np.float32)
         settings = TrainingSettings(method="cd", n_epochs=1, batch_size=20)
-        how = {"n_rounds": 5, "fraction": 0.3, "retraining": settings, "key": jax.random.key(1)}
+        how: dict[str, Any] = {"n_rounds": 5, "fraction": 0.3, "retraining": settings, "key": jax.random.key(1)}
         ends = {}
         for name in ("rounds", "cubic", "one-shot"):
             rounds = list(schedule_named(name)(machine, rows, "weight-magnitude", **how))
