@@ -7,6 +7,7 @@ from secateur.pruning.greedy import GreedyPath, greedy_removal
 from secateur.pruning.judge import Judgement, judge
 from secateur.pruning.prune import prune, pruned_masks
 from secateur.pruning.ranking import importance
+from secateur.pruning.regrowth import regrow, weight_gradient
 from secateur.pruning.removal import (
     MoreRemoved,
     RemovalCount,
@@ -55,6 +56,7 @@ __all__ = [
     "ranks_units",
     "register",
     "register_schedule",
+    "regrow",
     "remove",
     "remove_dead_units",
     "remove_lowest",
@@ -66,4 +68,5 @@ __all__ = [
     "shrink",
     "silent_visible_units",
     "sources_for",
+    "weight_gradient",
 ]

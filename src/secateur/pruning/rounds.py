@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -109,6 +109,46 @@ def prune_and_retrain(
         If the criterion is unknown, a fraction lies outside (0, 1), or only one of ``visible`` and ``retraining`` is
         given.
     """
+    return in_rounds(
+        lambda fraction, number: fraction,
+        machine,
+        visible,
+        criterion,
+        n_rounds=n_rounds,
+        fraction=fraction,
+        retraining=retraining,
+        key=key,
+        importance=importance,
+        zeros=zeros,
+        shrink_at=shrink_at,
+        first_round=first_round,
+        checkpoint=checkpoint,
+        callback=callback,
+    )
+
+
+def in_rounds(
+    share: Callable[[float, int], float],
+    machine: Machine,
+    visible: Any,
+    criterion: Criterion,
+    *,
+    n_rounds: int,
+    fraction: Fraction,
+    retraining: TrainingSettings | None,
+    key: Keys,
+    importance: How | None = None,
+    zeros: Zeros = "fraction",
+    shrink_at: float = 1.0,
+    first_round: int = 1,
+    checkpoint: TrainingCheckpoint | None = None,
+    callback: Callback | None = None,
+) -> Iterator[Round]:
+    """:func:`prune_and_retrain` with a share of its own for every round.
+
+    ``share(fraction, number)``: the share of a weight matrix's remaining synapses that a round removes, given its
+    ``fraction``. In a round of share 0 nothing goes, and every machine is trained on.
+    """
     rule = rule_of(criterion)
     if (visible is None) != (retraining is None) and (visible is None or "rows" not in rule.needs):
         raise ValueError("retraining needs visible and retraining, got one; give both, or neither to only prune")
@@ -117,14 +157,19 @@ def prune_and_retrain(
     visible, n_rounds = _checked_rows(machine, visible), checked.count("n_rounds", n_rounds, 0)
     for number in range(first_round, n_rounds + 1):
         round_keys = child_key(keys, "round", number)
-        before = machine
-        pruned, sources, counts = _removed(machine, visible, rule, fractions, round_keys, importance, zeros)
-        machine = _shrink_if_it_pays(pruned, shrink_at)
+        shares = tuple(share(one, number) for one in fractions)
+        if any(shares):
+            removal = _removed(machine, visible, rule, shares, round_keys, importance, zeros)
+            lost = _lost_synapses(machine, removal.pruned)
+        else:
+            removal = Removal(machine, [None] * (n_trials(machine) or 1), [])
+            lost = np.ones(n_trials(machine) or (), bool)
+        machine = _shrink_if_it_pays(removal.pruned, shrink_at)
         if visible is not None and retraining is not None:
             part = None if checkpoint is None else checkpoint.part(f"round {number}")
-            lost, key_training = _lost_synapses(before, pruned), child_key(round_keys, "retraining")
+            key_training = child_key(round_keys, "retraining")
             machine = _retrain(machine, lost, visible, retraining, key_training, part, callback)
-        yield Round(number, sources, counts, pruned, machine)
+        yield Round(number, removal.sources, removal.counts, removal.pruned, machine)
 
 
 class Removal(NamedTuple):

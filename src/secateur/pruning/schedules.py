@@ -9,13 +9,35 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from secateur.pruning import user_rules
-from secateur.pruning.rounds import Round, prune_and_retrain
+from secateur.pruning.rounds import Round, in_rounds, prune_and_retrain
 
 Schedule = Callable[..., Iterator[Round]]
 
-_SCHEDULES: dict[str, Schedule] = {"rounds": prune_and_retrain}
+
+def one_shot(*given: Any, n_rounds: int, **how: Any) -> Iterator[Round]:
+    """All that the rounds of :func:`prune_and_retrain` would remove goes in the first; later ones only retrain."""
+    return in_rounds(lambda share, n: 1 - (1 - share) ** n_rounds if n == 1 else 0.0, *given, n_rounds=n_rounds, **how)
+
+
+def cubic(*given: Any, n_rounds: int, **how: Any) -> Iterator[Round]:
+    """As many synapses in the end as by :func:`prune_and_retrain`, most of them in the first rounds.
+
+    After round ``r`` of ``n`` the share ``s (1 - (1 - r / n)^3)`` is gone, of which ``s`` goes in all (Zhu & Gupta
+    2017, equation 1). The geometric schedule is that of rounds of equal shares, :func:`prune_and_retrain`.
+    """
+
+    def share(fraction: float, number: int) -> float:
+        final = 1 - (1 - fraction) ** n_rounds
+        before, after = (1 - final * (1 - (1 - r / n_rounds) ** 3) for r in (number - 1, number))
+        return 1 - after / before
+
+    return in_rounds(share, *given, n_rounds=n_rounds, **how)
+
+
+_SCHEDULES: dict[str, Schedule] = {"rounds": prune_and_retrain, "one-shot": one_shot, "cubic": cubic}
 
 
 def register_schedule(name: str, schedule: Schedule) -> None:

@@ -35,6 +35,8 @@ Convention = Literal["0/1", "+-1", "theta-scaled"]
 
 CONVENTIONS: tuple[Convention, ...] = ("0/1", "+-1", "theta-scaled")
 
+_VALUES = 2**25  # states at a time
+
 
 @dataclass(frozen=True)
 class ParameterList:
@@ -134,7 +136,11 @@ def unit_means(model: Machine | PairwiseModel, states: np.ndarray) -> Float[np.n
     """States of the visible units and, given them, probabilities of the hidden ones (mean field in deep machines)."""
     if isinstance(model, PairwiseModel):
         return states.astype(np.float32)
-    return np.concatenate([np.asarray(m) for m in mean_field.infer(model, jnp.asarray(states, jnp.float32))], axis=1)
+    found, at_once = np.empty((len(states), model.n_units), np.float32), max(1, _VALUES // model.n_units)
+    for start in range(0, len(states), at_once):  # a long recording of many units would be held three times
+        rows = slice(start, start + at_once)
+        found[rows] = np.concatenate(mean_field.infer(model, jnp.asarray(states[rows], jnp.float32)), axis=1)
+    return found
 
 
 @dataclass(frozen=True)

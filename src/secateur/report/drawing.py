@@ -6,13 +6,16 @@ from matplotlib import style as matplotlib_style
 
 from secateur.figures import Caption, save
 from secateur.figures.style import RC
+from secateur.studies.lines import Line
 from secateur.studies.measures import Shown, measured
 from secateur.studies.store import StudyFolder
 
 
 def shown_of(folder: StudyFolder) -> Shown:
     """What measures draw and speak about."""
-    return Shown(folder.results, folder.config, folder.provenance, folder.load_machine)
+    everything = folder.results
+    rules = [name for name in map(str, everything["criterion"].values) if Line.named(name).variant is None]
+    return Shown(everything.sel(criterion=rules), folder.config, folder.provenance, folder.load_machine, everything)
 
 
 def draw_all(folder: StudyFolder) -> dict[str, dict[str, Caption]]:

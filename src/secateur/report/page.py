@@ -54,7 +54,7 @@ def write_report(folder: StudyFolder) -> Path:
         for heading, captions in draw_all(folder).items()
     ]
     template = environment().get_template("study.html.jinja")
-    page = template.render(sections=sections, **_content(folder), **findings_content(shown))
+    page = template.render(sections=sections, **_content(folder, shown.results), **findings_content(shown))
     path = folder.path / "report.html"
     write_atomically(path, lambda t: t.write_text(page, "utf-8"))
     return path
@@ -80,9 +80,9 @@ def embedded(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.with_name(f"{path.name}.png").read_bytes()).decode("ascii")
 
 
-def _content(folder: StudyFolder) -> dict[str, Any]:
-    """What the page of any study shows, figures apart."""
-    results, config, facts = folder.results, folder.config, folder.provenance
+def _content(folder: StudyFolder, results: xr.Dataset) -> dict[str, Any]:
+    """What the page of any study shows, figures apart; ``results``: of the rules."""
+    config, facts = folder.config, folder.provenance
     return {
         "config": config,
         "facts": facts,

@@ -102,13 +102,13 @@ class Cluster:
             return future
 
         tasks: dict[Any, Task] = {}
-        ready, later = [], {}
+        ready: list[Task] = []
+        later: dict[Task, list[Task]] = {}
         for trials in config.batches():
             left = unfinished(folder, config, trials)
-            if left and left[0].criterion is None:
-                later[left[0]] = left[1:]
-                left = left[:1]
-            ready += left
+            for task in left:
+                first = task.builds_on
+                (later.setdefault(first, []) if first is not None and first in left else ready).append(task)
         try:
             self._collect(submit, ready, later, tasks, clock)
         except KilledWorker as error:

@@ -47,7 +47,7 @@ def prepare(config: StudyConfig, trials: tuple[int, ...], clock: Stopwatch) -> S
 
 def unfinished(folder: StudyFolder, config: StudyConfig, trials: tuple[int, ...]) -> list[Task]:
     """Tasks of a batch that are not finished, the first training first."""
-    tasks = [Task(trials, criterion) for criterion in (None, *config.criteria)]
+    tasks = [Task(trials, criterion) for criterion in (None, *config.lines)]
     return [task for task in tasks if not is_done(folder, config, task)]
 
 
@@ -79,17 +79,18 @@ class Here:
                 if not tasks:
                     continue
                 batch = study if number == 0 else prepare(config, trials, clock)
-                if tasks[0].criterion is None:
-                    perform(folder, config, tasks.pop(0), batch, watched)
-                with ThreadPoolExecutor(config.threads) as pool:
-                    futures = [pool.submit(perform, folder, config, task, batch, watched) for task in tasks]
-                    try:
-                        for future in as_completed(futures):
-                            future.result()
-                    except BaseException:
-                        stopped.set()
-                        pool.shutdown(cancel_futures=True)
-                        raise
+                while tasks:
+                    ready = [task for task in tasks if task.builds_on not in tasks]
+                    tasks = [task for task in tasks if task not in ready]
+                    with ThreadPoolExecutor(config.threads) as pool:
+                        futures = [pool.submit(perform, folder, config, task, batch, watched) for task in ready]
+                        try:
+                            for future in as_completed(futures):
+                                future.result()
+                        except BaseException:
+                            stopped.set()
+                            pool.shutdown(cancel_futures=True)
+                            raise
 
 
 class Stopped(Exception):

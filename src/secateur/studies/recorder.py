@@ -69,6 +69,10 @@ class Recorder:
             for stage in stages:
                 place[:, STAGES.index(stage)] = values
 
+    def epochs(self, n_epochs: Sequence[float], number: int) -> None:
+        """Write how long every trial has been trained by the end of a round."""
+        self._at("n_epochs", number)[:] = n_epochs
+
     def structure(self, machine: Machine, number: int) -> None:
         """Write what is left of a machine at the end of a round."""
         singles = unstack(machine)

@@ -13,6 +13,7 @@ from secateur.storage.progress import Progress, Steps, Stopwatch
 from secateur.storage.watching import watch
 from secateur.studies.config import StudyConfig, load_config
 from secateur.studies.crew import Crew, Here, prepare
+from secateur.studies.line_rounds import planned_epochs
 from secateur.studies.record import Record, check_settings, data_sha256_of, peek
 from secateur.studies.recorder import results_of
 from secateur.studies.sessions import Sessions
@@ -229,7 +230,7 @@ def _finish(
 
 
 def _tasks(config: StudyConfig) -> list[Task]:
-    return [Task(trials, criterion) for trials in config.batches() for criterion in (None, *config.criteria)]
+    return [Task(trials, criterion) for trials in config.batches() for criterion in (None, *config.lines)]
 
 
 def _planned(
@@ -245,9 +246,10 @@ def _planned(
             plan.update(steps)
             done.update(steps if n_rounds is not None else {})
         else:
-            steps = {"retraining": config.retraining.n_epochs, "round": 1}
-            plan.update({kind: n * config.rounds for kind, n in steps.items()})
-            done.update({kind: n * (n_rounds or 0) for kind, n in steps.items()})
+            for number in range(1, config.rounds + 1):
+                steps = planned_epochs(config, task.criterion, study.n_epochs, number) | {"round": 1}
+                plan.update(steps)
+                done.update(steps if number <= (n_rounds or 0) else {})
     return plan, done
 
 
@@ -261,7 +263,7 @@ def _records(folder: StudyFolder, config: StudyConfig, study: Study) -> dict[Tas
 
 def _gathered(config: StudyConfig, study: Study, records: dict[Task, Record]) -> xr.Dataset:
     """Results of the whole study from those of its tasks."""
-    results = results_of(config, study, range(config.trials), config.criteria)
+    results = results_of(config, study, range(config.trials), config.lines)
     for task, record in records.items():
         trials = slice(task.trials[0], task.trials[-1] + 1)
         for name, values in record.results.items():
@@ -270,5 +272,5 @@ def _gathered(config: StudyConfig, study: Study, records: dict[Task, Record]) ->
                 if task.criterion is None:
                     target.values[trials] = values
             elif task.criterion is not None:
-                target.values[trials, config.criteria.index(task.criterion)] = values.values[:, 0]
+                target.values[trials, config.lines.index(task.criterion)] = values.values[:, 0]
     return results

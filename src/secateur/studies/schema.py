@@ -12,7 +12,7 @@ STAGES = ("pruned", "retrained")
 
 COORDINATES = {
     "trial": "independent repetition of the study",
-    "criterion": "pruning rule",
+    "criterion": "pruning rule; rule/name: the same rule under another schedule, or a control beside it",
     "round": "round of pruning; 0: the trained machine before any",
     "stage": "right after pruning, and after retraining",
     "matrix": "weight matrix; 0: from the visible layer to the first hidden layer",
@@ -41,6 +41,7 @@ COMMON: dict[str, Variable] = {
     "n_synapses": Variable((*ROUND, "matrix"), "1", "synapses left in each weight matrix"),
     "n_units": Variable((*ROUND, "layer"), "1", "living units in each layer (all visible units count)"),
     "machine_bytes": Variable(ROUND, "byte", "float32 weights and biases of the compact machine"),
+    "n_epochs": Variable(ROUND, "1", "epochs of training of all layers so far; iterations of the exact gradient"),
     "lost_pixel": Variable((*ROUND, "pixel"), "1", "1 where a visible unit has lost all synapses"),
     "unit_information": Variable(
         (*ROUND, "unit"), "nat-2", "mean variance Fisher information of a first-hidden-layer unit's synapses"

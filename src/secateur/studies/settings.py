@@ -14,6 +14,7 @@ from secateur.pruning import ImportanceSampling, rule_named, schedule_named
 from secateur.pruning.removal import Zeros
 from secateur.pruning.rules import NAME
 from secateur.storage import limits
+from secateur.studies import lines
 from secateur.training import TrainingSettings
 
 HOW_MUCH = ("trials", "criteria", "rounds")
@@ -188,6 +189,15 @@ class StudyConfig(_Settings):
     )
     rounds: int = Field(5, ge=1, le=limits.MAX_ROUNDS, description="rounds of pruning and retraining")
     criteria: tuple[str, ...] = Field(min_length=1, max_length=limits.MAX_CRITERIA, description="pruning rules")
+    controls: tuple[str, ...] = Field(
+        (), max_length=len(lines.CONTROLS), description="controls that stand beside every rule"
+    )
+    schedules: tuple[str, ...] = Field(
+        (), max_length=limits.MAX_CRITERIA, description="further schedules by which every rule prunes as well"
+    )
+    control_rounds: tuple[Annotated[int, Field(ge=1, le=limits.MAX_ROUNDS)], ...] | None = Field(
+        None, description="rounds of the rules beside which controls stand; none: all"
+    )
     threads: int = Field(2, ge=1, le=limits.MAX_THREADS, description="rules that run at the same time")
     measures: tuple[str, ...] | None = Field(
         None, description="what is measured; none: everything that data and machine allow"
@@ -211,9 +221,33 @@ class StudyConfig(_Settings):
             # The report of a study with somebody's own rule must not need that rule.
             if not (info.context and info.context["finished"] and NAME.fullmatch(criterion)):
                 rule_named(criterion)
-        if len(set(criteria)) < len(criteria):
-            raise ValueError("must not name a criterion twice")
-        return criteria
+        return _once_each(criteria, "a criterion")
+
+    @field_validator("controls")
+    @classmethod
+    def _known_controls(cls, controls: tuple[str, ...]) -> tuple[str, ...]:
+        lines.check_controls(controls)
+        return _once_each(controls, "a control")
+
+    @field_validator("schedules")
+    @classmethod
+    def _known_schedules(cls, schedules: tuple[str, ...], info: Any) -> tuple[str, ...]:
+        for name in schedules:
+            if name not in lines.OF_STUDIES and not (
+                info.context and info.context["finished"] and NAME.fullmatch(name)
+            ):
+                schedule_named(name)
+        return _once_each(schedules, "a schedule")
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What the study follows from round to round: every rule, and beside it ``rule/schedule``, ``rule/control``."""
+        return lines.lines(self.criteria, self.schedules, self.controls)
+
+    def takes_part(self, line: str, number: int) -> bool:
+        """Whether a line has a machine after this round."""
+        chosen = self.control_rounds is None or number in self.control_rounds
+        return chosen or not lines.Line.named(line).from_scratch
 
     def batches(self) -> list[tuple[int, ...]]:
         """Trials that run as one."""
@@ -242,10 +276,11 @@ class StudyConfig(_Settings):
                     f"{name} must be more than the {there} of the study and at most {most:,}, got {given}; it is their "
                     "number in all"
                 )
-        if rounds is not None and self.pruning.schedule != "rounds":
+        dividing = [name for name in (self.pruning.schedule, *self.schedules) if name != "rounds"]
+        if rounds is not None and dividing:
             raise ValueError(
-                f"rounds cannot be added under the schedule {self.pruning.schedule!r}, which may have divided its work "
-                "by their number; run the study anew"
+                f"rounds cannot be added under the schedule {dividing[0]!r}, which may have divided its work by their "
+                "number; run the study anew"
             )
         for criterion in criteria:
             if criterion in self.criteria:
@@ -286,8 +321,14 @@ class StudyConfig(_Settings):
             )
 
 
+def _once_each(names: tuple[str, ...], what: str) -> tuple[str, ...]:
+    if len(set(names)) < len(names):
+        raise ValueError(f"must not name {what} twice")
+    return names
+
+
 _FREE = {
-    *("name", "title", "size", "threads", "trials_at_once"),
+    *("name", "title", "size", "threads", "trials_at_once", "controls", "schedules"),
     # Files may move: the checksum of their rows and labels is kept.
     *("data.data_dir", "data.rows", "data.test_rows", "data.labels", "data.test_labels"),
     *HOW_MUCH,

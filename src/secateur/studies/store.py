@@ -20,6 +20,7 @@ from secateur.storage.machines import load_machine, save_machine
 from secateur.storage.provenance import read_provenance
 from secateur.storage.results import read_results
 from secateur.studies.config import StudyConfig, load_config
+from secateur.studies.lines import Line
 from secateur.studies.own_rows import write_given
 from secateur.studies.settings import refuse_changed
 
@@ -206,7 +207,7 @@ class StudyFolder:
                 refuse_changed(_settings_from(known), config.deciding(), "results.nc")
             criteria, rounds = list(map(str, results["criterion"].values)), results.sizes["round"] - 1
             done = {"trials": results.sizes["trial"], "criteria": criteria, "rounds": rounds}
-            now = {"trials": config.trials, "criteria": list(config.criteria), "rounds": config.rounds}
+            now = {"trials": config.trials, "criteria": list(config.lines), "rounds": config.rounds}
             refuse_changed(done, now, "results.nc")
         return config
 
@@ -252,7 +253,9 @@ class StudyFolder:
     def save_machine(self, machine: Machine, trial: int, criterion: str, number: int) -> None:
         """Write the compacted machine of a trial after a round, with its lineage."""
         lineage: dict[str, Any] = {"trial": trial, "round": number}
-        if number > 0:
+        if number > 0 and Line.named(criterion).from_scratch:
+            lineage |= {"criterion": criterion}
+        elif number > 0:
             parent = self.machine_path(trial, criterion, number - 1).relative_to(self.path / "machines")
             lineage |= {"criterion": criterion, "parent": parent.as_posix()}
         save_machine(machine, self.machine_path(trial, criterion, number), lineage)
@@ -300,5 +303,5 @@ def _settings_from(text: Any) -> dict[str, Any]:
 
 def _file_name(criterion: str) -> str:
     """Name of a rule in paths."""
-    # No colon: some file systems and archives refuse it. The name of no rule holds a "=".
-    return criterion.replace(":", "=")
+    # No colon: some file systems and archives refuse it. The name of no rule holds a "=" or a "+".
+    return criterion.replace(":", "=").replace("/", "+")

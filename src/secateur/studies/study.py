@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PRNGKeyArray
 
 from secateur.model import units
 from secateur.model.arrays import Keys
@@ -22,7 +22,8 @@ from secateur.studies.measures.measure import Measured, Stage, Trials
 from secateur.studies.schema import Variable
 from secateur.studies.settings import StudyConfig
 from secateur.studies.sources import Rows, read_rows_of
-from secateur.training import Callback, TrainingCheckpoint
+from secateur.training import Callback, History, TrainingCheckpoint, TrainingSettings
+from secateur.training.checkpoint import TrainingPart
 from secateur.training.loop import trained
 from secateur.training.pretraining import pretrained
 
@@ -63,7 +64,7 @@ class Study:
         self.data = read_rows_of(config.data, config.seed, trials)
         rows = jnp.asarray(np.stack([one.train for one in self.data]))
         held_out = jnp.asarray(np.stack([one.test for one in self.data]))
-        self.machine = stack([self._first_machine(place) for place in range(len(trials))])
+        self.machine = self.first_machines(self.keys)
         self.trials = Trials(config, self.keys, self.data, rows, held_out, self.machine)
         grey = [one.grey for one in self.data if one.grey is not None]
         self.visible: Array = jnp.asarray(np.stack(grey)) if grey else rows
@@ -115,29 +116,82 @@ class Study:
         return checksum_of(*(some for pair in rows for some in pair), *labels)
 
     def train(self, callback: Callback, checkpoint: TrainingCheckpoint) -> tuple[Machine, Measured]:
-        """The trained machines, and how training went: greedy pretraining if asked for, then all layers together."""
-        machine, settings = self.machine, self.config.training
-        if self.config.pretraining is not None:
-            machine, _ = pretrained(
-                machine,
-                self.visible,
-                self.config.pretraining,
-                child_key(self.keys, "pretraining"),
-                record_history=False,
-                callback=callback,
-                checkpoint=checkpoint.part("pretraining"),
-            )
+        """The trained machines, and how training went."""
+        machine, history = self.learn(
+            self.machine, self.keys, checkpoint, callback, record_history=not self._exact, validation=self._held_out
+        )
+        return machine, {} if self._exact else {f"training_{n}": v.T for n, v in vars(history).items()}
+
+    def learn(
+        self,
+        machine: Machine,
+        keys: Keys,
+        checkpoint: TrainingCheckpoint | TrainingPart,
+        callback: Callback,
+        *,
+        pretrain: bool = True,
+        record_history: bool = False,
+        validation: Array | None = None,
+    ) -> tuple[Machine, History]:
+        """Machines after the first training: greedy pretraining if the settings say so, then all layers together."""
+        if pretrain:
+            machine = self.pretrained(machine, keys, checkpoint, callback)
         state, history = trained(
             machine,
             self.visible,
-            settings,
-            child_key(self.keys, "training"),
-            validation=None if self._exact else self.trials.held_out,
-            record_history=not self._exact,
+            self.config.training,
+            child_key(keys, "training"),
+            validation=validation,
+            record_history=record_history,
             callback=callback,
             checkpoint=checkpoint.part("training"),
         )
-        return state.machine, {} if self._exact else {f"training_{n}": v.T for n, v in vars(history).items()}
+        return state.machine, history
+
+    @staticmethod
+    def trained_on(
+        machine: Machine, rows: Array, settings: TrainingSettings, keys: Keys, part: TrainingPart, callback: Callback
+    ) -> Machine:
+        """Machines after a training on some rows, ``(trials, rows, n_0)``, without a history."""
+        how: dict[str, Any] = {"record_history": False, "callback": callback, "checkpoint": part}
+        return trained(machine, rows, settings, keys, **how)[0].machine
+
+    def early(self, checkpoint: TrainingPart, callback: Callback) -> Machine:
+        """The machines early in their first training: after pretraining, else after a tenth of the first epoch.
+
+        That tenth is a run of its own over the first tenth of the rows, at the first rate. Of training on the exact
+        gradient it is the first tenth of all steps.
+        """
+        if self.config.pretraining is not None:
+            return self.pretrained(self.machine, self.keys, checkpoint, callback)
+        settings = self.config.training
+        first = settings.learning_rate[0]
+        n_epochs = max(1, settings.n_epochs // 10) if self._exact else 1
+        few = self.visible if self._exact else self.visible[:, : max(1, self.visible.shape[1] // 10)]
+        settings = settings.model_copy(update={"n_epochs": n_epochs, "learning_rate": (first, first)})
+        keys = child_key(self.keys, "training")
+        return self.trained_on(self.machine, few, settings, keys, checkpoint.part("early"), callback)
+
+    def pretrained(
+        self, machine: Machine, keys: Keys, checkpoint: TrainingCheckpoint | TrainingPart, callback: Callback
+    ) -> Machine:
+        """Machines with which the first training of all layers begins: after greedy pretraining, if there is any."""
+        if self.config.pretraining is None:
+            return machine
+        machine, _ = pretrained(
+            machine,
+            self.visible,
+            self.config.pretraining,
+            child_key(keys, "pretraining"),
+            record_history=False,
+            callback=callback,
+            checkpoint=checkpoint.part("pretraining"),
+        )
+        return machine
+
+    @property
+    def _held_out(self) -> Array | None:
+        return None if self._exact else self.trials.held_out
 
     def once(self, machine: Machine) -> Measured:
         """What is measured once, of the data and of the trained machines."""
@@ -168,7 +222,11 @@ class Study:
             found |= {name: np.asarray(values) for name, values in measured.items()}
         return found
 
-    def _first_machine(self, place: int) -> Machine:
+    def first_machines(self, keys: Keys) -> Machine:
+        """Untrained machines with weights of their own, one per trial."""
+        return stack([self._first_machine(place, key) for place, key in enumerate(keys)])
+
+    def _first_machine(self, place: int, key: PRNGKeyArray) -> Machine:
         """A machine whose visible biases are the logits of the data's rates."""
         data, model = self.data[place], self.config.model
         sizes = (data.train.shape[1], *model.hidden)
@@ -178,7 +236,7 @@ class Study:
         rates = np.clip(data.train.mean(axis=0), 0.01, 0.99)
         return Machine.random(
             sizes,
-            child_key(self.keys[place], "first machine"),
+            child_key(key, "first machine"),
             weight_scale=model.weight_scale,
             visible_bias=np.asarray(units.logit(jnp.asarray(rates))),
             hidden_bias=model.hidden_bias,

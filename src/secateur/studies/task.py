@@ -11,9 +11,11 @@ from secateur.model.machine import Machine
 from secateur.model.moments import Moments
 from secateur.model.randomness import child_key
 from secateur.model.trials import unstack
-from secateur.pruning import compact, importance_keys, model_moments, schedule_named
+from secateur.pruning import compact, importance_keys, model_moments
 from secateur.storage.progress import Progress, Steps, Stopwatch
 from secateur.studies.config import StudyConfig
+from secateur.studies.line_rounds import LineRound, Place, Workplace, line_keys, rounds_of
+from secateur.studies.lines import Line
 from secateur.studies.record import Record
 from secateur.studies.recorder import Recorder, results_of
 from secateur.studies.schema import STAGES
@@ -23,10 +25,17 @@ from secateur.training import TrainingCheckpoint
 
 
 class Task(NamedTuple):
-    """Which trials, and by which rule they are pruned; ``None``: their first training."""
+    """Which trials, and which line of the study (:mod:`secateur.studies.lines`); ``None``: their first training."""
 
     trials: tuple[int, ...]
     criterion: str | None = None
+
+    @property
+    def builds_on(self) -> Task | None:
+        """The task that must be finished before this one can begin."""
+        if self.criterion is None:
+            return None
+        return Task(self.trials, Line.named(self.criterion).builds_on)
 
     def __str__(self) -> str:
         first, last = self.trials[0] + 1, self.trials[-1] + 1
@@ -107,47 +116,45 @@ class _Running:
         with self.clock.phase("evaluate"):
             self.recorder.once(measured | self.study.once(machine))
             self._evaluate(machine, None, 0, STAGES)
+            self.recorder.epochs([float(self.config.training.n_epochs)] * len(self.task.trials), 0)
         self._commit(record, machine, 0)
         self.steps.done("measuring")
 
-    def _prune(self, record: Record, criterion: str) -> None:
+    def _prune(self, record: Record, line: str) -> None:
         """All rounds that are left."""
-        config, n_rounds = self.config, self.config.rounds
-        keys = child_key(self.study.keys, "pruning", criterion)
+        n_rounds, study = self.config.rounds, self.study
         machine = record.machine
         assert machine is not None  # of the first training, at least
-        rounds = schedule_named(config.pruning.schedule)(
-            machine,
-            self.study.visible,
-            criterion,
-            n_rounds=n_rounds,
-            fraction=config.pruning.fraction,
-            retraining=config.retraining,
-            key=keys,
-            importance=config.importance,
-            zeros=config.pruning.zeros,
-            shrink_at=config.pruning.shrink_at,
-            first_round=record.n_rounds + 1,
-            checkpoint=self.checkpoint,
-            callback=self.steps.epochs("retraining"),
-        )
+        trained = self._read(Task(self.task.trials)).machine
+        assert trained is not None
+        at = Workplace(study, self.task.trials, trained, self.folder, self.checkpoint, self.steps)
+        spent = record.results["n_epochs"].values[:, 0, record.n_rounds]
+        rounds = rounds_of(at, line, Place(machine, record.n_rounds, spent))
         for number in range(record.n_rounds + 1, n_rounds + 1):
             self.progress.describe(f"{self.task}, round {number} of {n_rounds}")
             with self.clock.phase("prune and retrain"):
                 done = next(rounds)
             with self.clock.phase("evaluate"):
-                self._evaluate(done.pruned, criterion, number, ("pruned",))
-                self._evaluate(done.retrained, criterion, number, ("retrained",))
-                # Importance was measured at the start of this round, from the machine of the round before.
-                moments = done.moments or self._moments(machine, importance_keys(machine, keys, number))
-                self.recorder.information(machine, moments, number - 1)
-                self.recorder.stages(self.study.removal(machine, moments, done.pruned), number, STAGES)
-                if number == n_rounds:
-                    moments = self._moments(done.retrained, child_key(keys, "last information"))
-                    self.recorder.information(done.retrained, moments, number)
-            machine = done.retrained
-            self._commit(record, machine, number)
+                self._evaluate_round(done, line)
+            self._commit(record, done.trained, number)
             self.steps.done("round")
+
+    def _evaluate_round(self, done: LineRound, line: str) -> None:
+        """Measure what a round did."""
+        number, keys = done.number, line_keys(self.study, line)
+        if done.pruned is not None:
+            self._evaluate(done.pruned, line, number, ("pruned",))
+        if done.trained is not None:
+            self._evaluate(done.trained, line, number, ("retrained",))
+            self.recorder.epochs(done.n_epochs, number)
+        if done.before is not None and done.pruned is not None:
+            # Importance was measured at the start of this round, from the machine of the round before.
+            moments = done.moments or self._moments(done.before, importance_keys(done.before, keys, number))
+            self.recorder.information(done.before, moments, number - 1)
+            self.recorder.stages(self.study.removal(done.before, moments, done.pruned), number, STAGES)
+            if number == self.config.rounds and done.trained is not None:
+                moments = self._moments(done.trained, child_key(keys, "last information"))
+                self.recorder.information(done.trained, moments, number)
 
     def _moments(self, machine: Machine, keys: Keys) -> list[Moments]:
         """Moments of every trial, from which the information of its units is measured."""
@@ -162,13 +169,15 @@ class _Running:
             self.recorder.structure(machine, number)
             self.recorder.stages(self.study.end_of_round(machine, keys), number, stages)
 
-    def _commit(self, record: Record, machine: Machine, number: int) -> None:
-        """Machines first, then the record that says that they are there."""
+    def _commit(self, record: Record, machine: Machine | None, number: int) -> None:
+        """Machines first, then the record that says that they are there; ``None``: this round has none."""
         criterion = self.task.criterion or self.config.criteria[0]
-        with self.clock.phase("write"):
-            for trial, one in zip(self.task.trials, unstack(machine), strict=True):
-                self.folder.save_machine(compact(one), trial, criterion, number)
-        record.machine, record.n_rounds = machine, number
+        if machine is not None:
+            with self.clock.phase("write"):
+                for trial, one in zip(self.task.trials, unstack(machine), strict=True):
+                    self.folder.save_machine(compact(one), trial, criterion, number)
+            record.machine = machine
+        record.n_rounds = number
         record.seconds = {name: round(seconds, 3) for name, seconds in self.clock.seconds.items()}
         record.took = round(self.took_before + self.clock.total, 3)
         record.write(self.path)

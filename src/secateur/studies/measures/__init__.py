@@ -10,6 +10,7 @@ import xarray as xr
 from secateur.studies.measures.anatomy import Anatomy
 from secateur.studies.measures.annealed_likelihood import AnnealedLikelihood
 from secateur.studies.measures.conditional_samples import ConditionalSamples
+from secateur.studies.measures.controls import Controls
 from secateur.studies.measures.divergence import Divergence
 from secateur.studies.measures.encoding import Encoding
 from secateur.studies.measures.exact_likelihood import ExactLikelihood
@@ -66,6 +67,7 @@ MEASURES: dict[str, Measure] = {
         ExampleSamples(),
         SynapseFate(),
         Importances(),
+        Controls(),
         TrainingHistory(),
     )
 }

@@ -175,19 +175,27 @@ class Shown(NamedTuple):
     Attributes
     ----------
     results
-        The stored measurements.
+        The stored measurements of the rules.
     config
         The settings it ran with.
     facts
         ``provenance.json``.
     machines
         ``machines(trial, criterion, round)`` loads a stored machine.
+    beside
+        The measurements with those of controls and further schedules, if there are any.
     """
 
     results: xr.Dataset
     config: StudyConfig
     facts: dict[str, Any]
     machines: Callable[[int, str, int], Machine]
+    beside: xr.Dataset | None = None
+
+    @property
+    def all_lines(self) -> xr.Dataset:
+        """The measurements of rules, controls and schedules."""
+        return self.results if self.beside is None else self.beside
 
 
 Cell = Callable[[xr.Dataset], str]
