@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import replace
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -11,9 +14,11 @@ import pytest
 from command_line import call, refused
 from secateur.commands import app as cli
 from secateur.model.machine import Machine
+from secateur.reading.words import words
+from secateur.recordings.folds import blocks
 from secateur.storage.machines import save_machine
 from secateur.storage.text import plain
-from secateur.studies import StudyFolder
+from secateur.studies import StudyFolder, record
 from secateur.studies.settings import DataSettings
 from synthetic_study import synthetic_config, synthetic_results, write_study
 
@@ -21,8 +26,6 @@ from synthetic_study import synthetic_config, synthetic_results, write_study
 @pytest.fixture
 def study(tmp_path):
     """A finished study whose results know their settings."""
-    import json
-
     config = synthetic_config(("random",), 1, (4,))
     results = synthetic_results(config).assign_attrs(settings=json.dumps(config.deciding()))
     return write_study(tmp_path / "study", config, results)
@@ -164,6 +167,14 @@ def test_pipes_and_devices_are_not_read(monkeypatch, capsys, here, kind, argumen
     assert sorted(here.iterdir()) == before
 
 
+@pytest.mark.parametrize("number", [10**400, -5, 10**7], ids=["a number of 400 digits", "-5", "10 million"])
+def test_forged_rounds_of_a_lineage_name_no_file(monkeypatch, capsys, here, number):
+    save_machine(Machine.random((6, 4), jax.random.key(0)), here / "forged.safetensors", {"round": number})
+    line = refused(monkeypatch, capsys, "prune", "forged.safetensors", "--rounds", 2, "--out", "out")
+    assert "lineage says that it has been through" in line and len(line) < 300
+    assert not (here / "out").exists()
+
+
 DIGITS = "9" * 40
 
 
@@ -172,6 +183,9 @@ DIGITS = "9" * 40
     [
         ["fit", "rows.npy", "--hidden", DIGITS],
         ["fit", "rows.npy", "--hidden", "99999999"],
+        ["fit", "words.npz", "--hidden", "99999999"],
+        ["fit", "words.npz", "--hidden", "3," * 20 + "3"],
+        ["fit", "words.npz", "--choose-hidden", "3,99999999"],
         ["fit", "rows.npy", "--epochs", "1000000000000"],
         ["fit", "rows.npy", "--seed", DIGITS],
         ["fit", "rows.npy", "--set", "learning_rate=1e999"],
@@ -184,6 +198,18 @@ DIGITS = "9" * 40
         ["prune", "machine.safetensors", "--draws", DIGITS],
         ["prune", "machine.safetensors", "--sweeps", "999999999999"],
         ["prune", "machine.safetensors", "--seed", DIGITS],
+        ["prune", "machine.safetensors", "--seed", "-1"],
+        ["prune", "machine.safetensors", "--rounds", "-1"],
+        ["prune", "machine.safetensors", "--fraction", "-0.5"],
+        ["prune", "machine.safetensors", "--fraction", "nan"],
+        ["prune", "machine.safetensors", "--chains", "-1"],
+        ["prune", "machine.safetensors", "--draws", "0"],
+        ["prune", "machine.safetensors", "--burn-in", "-" + DIGITS],
+        ["prune", "machine.safetensors", "--data", "rows.npy", "--retrain-epochs", "1000000000000"],
+        ["prune", "machine.safetensors", "--data", "rows.npy", "--retrain-epochs", "-1"],
+        ["prune", "machine.safetensors", "--data", "rows.npy", "--retrain-epochs", "1", "--set", f"n_chains={DIGITS}"],
+        ["prune", "machine.safetensors", "--data", "rows.npy", "--retrain-epochs", "1", "--set", "batch_size=-1"],
+        ["prune", "machine.safetensors", "--data", "rows.npy", "--binarize", "nan"],
         ["sample", "machine.safetensors", "--n", "10000000000"],
         ["sample", "machine.safetensors", "--sweeps", DIGITS],
         ["sample", "machine.safetensors", "--burn-in", DIGITS],
@@ -197,13 +223,14 @@ DIGITS = "9" * 40
     ],
     ids=lambda a: " ".join(a[:1] + a[-2:])[:40],
 )
-def test_huge_numbers_are_refused_at_once(monkeypatch, capsys, here, arguments):
-    ending = "npy" if arguments[0] in ("sample", "score") else "safetensors"
-    line = refused(monkeypatch, capsys, *arguments, "--out", f"out.{ending}")
+def test_huge_numbers_are_refused_at_once(monkeypatch, capsys, here, recorded, arguments):
+    recorded.save(here / "words.npz")
+    ending = "" if "words.npz" in arguments else "npy" if arguments[0] in ("sample", "score") else "safetensors"
+    line = refused(monkeypatch, capsys, *arguments, "--out", out := f"out.{ending}".rstrip("."))
     option, value = arguments[-2:]
     asked = value.partition("=")[0] if option == "--set" else option.lstrip("-").replace("-", "_")
     assert asked in line.replace("-", "_"), line  # and not for another reason
-    assert not (here / f"out.{ending}").exists()
+    assert not (here / out).exists()
 
 
 @pytest.mark.parametrize(
@@ -223,3 +250,151 @@ def test_damaged_provenance_is_named(monkeypatch, capsys, study, text, command):
 def test_deep_and_huge_settings_are_refused(monkeypatch, capsys, tmp_path, text):
     (tmp_path / "study.toml").write_text(text)
     refused(monkeypatch, capsys, "run", tmp_path / "study.toml")
+
+
+RECORD = {"format": record.FORMAT, "format_version": 1, "data_sha256": "0" * 64, "n_rounds": 2}
+RECORD |= {"seconds": {"train": 1.0}, "took": 1.0, "settings": {"seed": 7}}
+
+
+def _forged_record(path, n_bytes, length=None, offsets=None, **changes):
+    """A task record of one array that its header declares, and that takes no room on the disk."""
+    metadata = {"secateur": json.dumps(RECORD | changes)}
+    about = {"dtype": "U8", "shape": [n_bytes], "data_offsets": offsets or [0, n_bytes]}
+    header = json.dumps({"__metadata__": metadata, "results/many": about}).encode()
+    path.write_bytes((length or len(header)).to_bytes(8, "little") + header)
+    os.truncate(path, 8 + len(header) + n_bytes)
+    return path
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="only Linux counts the bytes that a process reads")
+def test_looking_at_a_record_reads_its_header_alone(tmp_path):
+    """Of a gigabyte at the size of the paper; every task is looked at several times."""
+
+    def read():
+        return int(Path("/proc/self/io").read_text().split()[1])  # rchar
+
+    path = _forged_record(tmp_path / "random.safetensors", 2**27)
+    before = read()
+    assert record.peek(path) == 2 and record.data_sha256_of(path) == "0" * 64
+    record.check_settings(path, {"seed": 7})
+    assert read() - before < 2**20
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"length": 2**62},
+        {"length": 2**23},  # more than the file has
+        {"length": 20},
+        {"offsets": [0, 2**50]},
+        {"offsets": [0, -1]},
+        {"offsets": [0]},
+        {"offsets": "ab"},
+        {"n_rounds": -1},
+        {"n_rounds": 10**6},
+        {"n_rounds": True},
+        {"took": 10**400},
+        {"seconds": {"train": -1.0}},
+        {"seconds": {"train": "1"}},
+        {"settings": [1]},
+        {"format_version": 10**30},
+    ],
+    ids=str,
+)
+def test_forged_headers_of_records_are_refused(tmp_path, forged):
+    path = _forged_record(tmp_path / "random.safetensors", 100, **forged)
+    with pytest.raises(ValueError) as error:
+        record.peek(path)
+    assert str(error.value).startswith(str(path)) and len(str(error.value)) < 600
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    """Words of four units in 20 epochs."""
+    return words(np.random.default_rng(0).integers(0, 2, (20, 20, 4)), 0.02, orientation="repeats x bins x units")
+
+
+@pytest.fixture
+def recording(tmp_path, recorded):
+    """The folder of a fitted recording, as far as ``prune`` looks at it before it computes."""
+    for name in ("results.nc", "provenance.json"):
+        (tmp_path / name).touch()
+    (tmp_path / "recording.toml").write_text('words = "words.npz"\nhidden = [3]\n')
+    recorded.save(tmp_path / "words.npz")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("hidden = [3]", "must name a file of 'words'"),
+        ('words = "w"', "must name"),
+        ('words = "w"\nhidden = 3', "a list"),
+        ('words = "w"\nhidden = [true]', "a list"),
+        ('words = "w"\nhidden = ["3"]', "a list"),
+        ('words = "w"\nhidden = []', "n_hidden must name layers of at least one unit"),
+        ('words = "w"\nhidden = [-3]', "n_hidden must name layers of at least one unit"),
+        ('words = "w"\nhidden = [99999999999]', "at most 268,435,456 synapses between two"),
+        (f'words = "w"\nhidden = [{"3, " * 1000}]', "at most 16 layers"),
+        (f'words = "w"\nhidden = [{"9" * 5000}]', "is not valid TOML"),
+        ("hidden = " + "[" * 100_000, "is not valid TOML"),
+        ("#" * 2**21, "has more than 1,048,576 bytes"),
+    ],
+    ids=lambda text: text[:30],
+)
+def test_forged_settings_of_a_recording_are_refused(monkeypatch, capsys, recording, text, reason):
+    (recording / "recording.toml").write_text(text)
+    line = refused(monkeypatch, capsys, "prune", recording, "--what", "machine", "--rounds", 1)
+    assert reason in line and len(line) < 600
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"bin_size": np.array(-1.0)},
+        {"bin_size": np.array(0.0)},
+        {"bin_size": np.array(np.inf)},
+        {"bin_size": np.zeros(3)},
+        {"states": np.full((400, 4), 2, np.uint8)},
+        {"states": np.zeros((0, 4), np.uint8)},
+        {"states": np.zeros(400, np.uint8)},
+        {"epochs": np.full(400, -1)},
+        {"epochs": np.arange(400)[::-1]},
+        {"epochs": np.arange(400.0)},
+        {"unit_ids": np.array(["a"])},
+        {"notes": np.array("[" * 100_000)},
+        {"notes": np.array('{"n_bins": -1}')},
+        {"format_version": np.array(2**62)},
+    ],
+    ids=lambda forged: next(iter(forged)),
+)
+def test_forged_words_of_a_recording_are_refused(monkeypatch, capsys, recording, forged):
+    with np.load(recording / "words.npz") as whole:
+        np.savez(recording / "words.npz", **{**whole, **forged})
+    assert "words.npz" in refused(monkeypatch, capsys, "prune", recording, "--rounds", 1)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--rounds", 10**9),
+        ("--rounds", -1),
+        ("--fraction", "1e-400"),
+        ("--fraction", "9" * 5000),
+        ("--fraction", "nan"),
+        ("--seed", DIGITS),
+        ("--criterion", ",".join(["random"] * 10_000)),
+        ("--criterion", "random,random"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_pruning_a_recording_has_bounds(monkeypatch, capsys, recording, option, value):
+    line = refused(monkeypatch, capsys, "prune", recording, option, value)
+    assert {"--criterion": "criteria"}.get(option, option.lstrip("-")) in line and len(line) < 600
+    assert not (recording / "pruning").exists()
+
+
+def test_epochs_of_any_number_take_no_memory(recording, recorded):
+    """Epoch numbers are names: that of the last one may be larger than any count."""
+    far = replace(recorded, epochs=recorded.epochs + 2**62)
+    assert blocks(far.states, far.epochs).sentence == blocks(recorded.states, recorded.epochs).sentence

@@ -5,9 +5,11 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 
 from measure_checks import CHECKS, stage_of
 from secateur.figures.wording import Expectation
+from secateur.report.content import _unknown
 from secateur.sampling.draws import swept
 from secateur.studies import evaluation, measures
 from secateur.studies.measures import MEASURES, Measure
@@ -141,6 +143,38 @@ def test_measures_are_chosen_by_what_is_there(at):
         measures.chosen(["encodin"], data, sizes)
     with pytest.raises(ValueError, match="'divergence' needs a machine one side of which has at most 20 units, which"):
         measures.chosen(["divergence"], data, (100, 50))
+
+
+OWN = """
+from secateur.studies.measures import STAGE, Measure, Variable
+
+class Ones(Measure):
+    name = "{name}"
+    variables = {{"{name}": Variable(STAGE, "1", "ones")}}
+
+NUMBER = 1
+"""
+
+
+def test_a_measure_of_ones_own_is_named_by_its_place(at, tmp_path, monkeypatch):
+    data, sizes = at.trials.data[0], at.machine.layer_sizes
+    monkeypatch.setattr(measures, "MEASURES", dict(MEASURES))
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "measures_for_tests.py").write_text(OWN.format(name="ones"))
+    (tmp_path / "taken_for_tests.py").write_text(OWN.format(name="size"))
+    beside = measures.chosen(["+measures_for_tests:Ones"], data, sizes)
+    assert {m.name for m in beside} == set(MEASURES) - {"annealed-likelihood"} | {"ones"}
+    assert [m.name for m in measures.chosen(["measures_for_tests:Ones", "size"], data, sizes)] == ["size", "ones"]
+    for name, reason in {
+        "measures_for_tests:Onse": "has no 'Onse'; did you mean 'Ones'",
+        "measures_for_tests:NUMBER": "must be a subclass of Measure, got 1",
+        "taken_for_tests:Ones": "has the name 'size' of another measure; rename it",
+        "not_there_for_tests:Ones": "measure 'not_there_for_tests:Ones': there is no module",
+    }.items():
+        with pytest.raises(ValueError, match=reason):
+            measures.chosen([name], data, sizes)
+    results = xr.Dataset(attrs={"measures": ["size", "ones", "twos"]})
+    assert _unknown(results)[0].startswith("What twos measured is stored") and not _unknown(xr.Dataset())
 
 
 def test_a_measure_that_does_not_fit_is_refused(unchecked):

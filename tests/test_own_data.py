@@ -170,6 +170,16 @@ def test_every_kind_of_file_holds_the_same_rows(images, tmp_path):
     assert config.data.binarize == "mean" and any("data.binarize = mean" in reason for reason in reasons)
 
 
+def test_a_common_mean_that_silences_columns_is_told(tmp_path):
+    """Columns in units of their own: of one in thousands all others lie below the mean of all."""
+    rng = np.random.default_rng(0)
+    for scales, told in (([1, 1, 1, 1000], "3 of 4 columns 0 or 1 throughout"), ([1, 1, 1, 1], None)):
+        np.save(tmp_path / "rows.npy", rng.normal(3.0, 1.0, (50, 4)) * scales)
+        reasons = config_for_files(tmp_path / "rows.npy").reasons
+        assert any("throughout" in reason for reason in reasons) == bool(told), reasons
+        assert told is None or any(told in reason for reason in reasons)
+
+
 @pytest.mark.parametrize(("rule", "share"), [(100.0, None), ("mean", None), ("redraw", None)])
 def test_grey_levels_become_0_and_1_by_the_stated_rule(images, rule, share):
     own = OwnRows(DataSettings(binarize=rule), tables_of(images), "data")

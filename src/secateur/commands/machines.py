@@ -31,7 +31,7 @@ from secateur.commands.printing import say
 from secateur.commands.recordings import fit_words, prune_fitted
 from secateur.commands.rounds import Judge, round_of, save_round, watched
 from secateur.commands.scores import score
-from secateur.storage.limits import MAX_ROUNDS, MAX_SEED
+from secateur.storage.limits import MAX_EPOCHS, MAX_ROUNDS, MAX_SEED
 
 MachineArgument = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A saved machine (.safetensors).")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
@@ -207,7 +207,9 @@ def prune(
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="0/1 rows, for judging, rules and retraining."),
     ] = None,
-    retrain_epochs: Annotated[int, typer.Option(min=0, help="Passes through the rows after every round.")] = 0,
+    retrain_epochs: Annotated[
+        int, typer.Option(min=0, max=MAX_EPOCHS, help="Passes through the rows after every round.")
+    ] = 0,
     binarize: Binarize = None,
     drop: Drop = None,
     labels: Labels = None,

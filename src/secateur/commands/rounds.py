@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secateur.commands.options import likelihood_beside_independent
+from secateur.reading.notes import shortened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from secateur.model.machine import Machine
     from secateur.pruning import Round
     from secateur.storage.machines import MachineFile
+
+MOST_ROUNDS = 10**6
+"""Most rounds that a machine may have been through, in all commands together."""
 
 
 class Judge:
@@ -68,6 +72,19 @@ def save_round(path: Path, machine: Machine, parent: Path, facts: dict[str, Any]
 
 
 def round_of(parent: MachineFile) -> int:
-    """Rounds that a machine has been through, by its lineage."""
+    """Rounds that a machine has been through, by its lineage.
+
+    Raises
+    ------
+    ValueError
+        If they are more than there can be; their number becomes part of a file's name.
+    """
     number = parent.lineage.get("round", 0)
-    return number if isinstance(number, int) else 0
+    if not isinstance(number, int) or isinstance(number, bool):
+        return 0
+    if not 0 <= number <= MOST_ROUNDS:
+        raise ValueError(
+            f"the machine's lineage says that it has been through {shortened(number)} rounds, expected 0 to "
+            f"{MOST_ROUNDS:,}; save it anew, with save_machine(machine, path, lineage)"
+        )
+    return number

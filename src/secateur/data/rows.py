@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -44,6 +45,10 @@ def read_rows(
     ValueError
         If the file is of another kind, damaged or too large, or does not hold a table of 0 and 1.
     """
+    if binarize is not None and not math.isfinite(binarize):
+        raise ValueError(
+            f"binarize must be a finite number, above which values become 1, got {binarize}; give e.g. 0.5"
+        )
     path = regular_file(path)
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(f"{path} must end in {', '.join(SUFFIXES)} to be read as rows of 0 and 1")

@@ -1,4 +1,7 @@
-"""Rules of the user's own by name: entry points of installed packages, and functions of a module."""
+"""Rules of the user's own by name: entry points of installed packages, and functions of a module.
+
+Other things that lie in a module of the user's are found in the same way (:func:`find_in_module`).
+"""
 
 from __future__ import annotations
 
@@ -42,11 +45,17 @@ def find(name: str) -> Callable[..., Any] | None:
     module_name, colon, function = (entry.value if entry else name).partition(":")
     if not entry and not colon:
         return None
-    found: Any = _imported(name, module_name.strip())
-    for part in function.strip().split("."):
-        found = _attribute(name, found, part)
+    found = find_in_module("criterion", name, module_name, function)
     if not callable(found):
         raise ValueError(f"criterion {name!r} must name a function or a rule, got a {type(found).__name__}")
+    return found
+
+
+def find_in_module(what: str, name: str, module: str, attribute: str) -> Any:
+    """An attribute of a module; ``what`` and ``name`` say in messages what was asked for. Errors as of :func:`find`."""
+    found: Any = _imported(f"{what} {name!r}", module.strip())
+    for part in attribute.strip().split("."):
+        found = _attribute(f"{what} {name!r}", found, part)
     return found
 
 
@@ -58,7 +67,7 @@ def place_of(error: BaseException, rule: Callable[..., Any]) -> str:
     return f" ({Path(code.co_filename).name}, line {lines[-1]})" if code and lines else ""
 
 
-def _imported(name: str, module: str) -> ModuleType:
+def _imported(asked: str, module: str) -> ModuleType:
     if not {"", os.getcwd()} & set(sys.path):
         sys.path.append(os.getcwd())
     importlib.invalidate_caches()  # the file may have been written a moment ago
@@ -67,19 +76,19 @@ def _imported(name: str, module: str) -> ModuleType:
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
             hint = "leave the ending .py out" if module.endswith(".py") else "go to its folder or install it"
-            raise ValueError(f"criterion {name!r}: there is no module {module!r}; {hint}") from error
+            raise ValueError(f"{asked}: there is no module {module!r}; {hint}") from error
         raise ValueError(
-            f"criterion {name!r}: importing {module!r} raised {type(error).__name__}: {error}; mend the module"
+            f"{asked}: importing {module!r} raised {type(error).__name__}: {error}; mend the module"
         ) from error
 
 
-def _attribute(name: str, owner: Any, attribute: str) -> Any:
+def _attribute(asked: str, owner: Any, attribute: str) -> Any:
     try:
         return getattr(owner, attribute)
     except AttributeError as error:
         near = difflib.get_close_matches(attribute, [n for n in dir(owner) if callable(getattr(owner, n, None))], n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "write module:function"
+        hint = f"did you mean {near[0]!r}?" if near else "write module:name"
         place = getattr(owner, "__file__", None) or "built into Python"
         raise ValueError(
-            f"criterion {name!r}: {getattr(owner, '__name__', owner)!r} ({place}) has no {attribute!r}; {hint}"
+            f"{asked}: {getattr(owner, '__name__', owner)!r} ({place}) has no {attribute!r}; {hint}"
         ) from error

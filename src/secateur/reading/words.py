@@ -72,6 +72,8 @@ class Words:
             )
         if n_bins and (self.states.max(initial=0) > 1 or (np.diff(self.epochs) < 0).any() or self.epochs[0] < 0):
             raise ValueError("states must be 0/1 and epochs numbers from 0 on that never decrease")
+        if not (math.isnan(self.bin_size) or 0 < self.bin_size < math.inf):
+            raise ValueError(f"bin_size must be a positive number of seconds, or nan if unknown, got {self.bin_size}")
 
     def __str__(self) -> str:
         return self.notes.summary()

@@ -21,7 +21,7 @@ from secateur.reading.words import Words
 from secateur.recordings import measures
 from secateur.recordings.belief import collapsed
 from secateur.recordings.comparison import Comparison, compare, fitted_models
-from secateur.recordings.fitting import N_HIDDEN, Model, choose_n_hidden
+from secateur.recordings.fitting import N_HIDDEN, Model, choose_n_hidden, hidden_sizes
 from secateur.recordings.folds import MANY_UNITS, Folds, default_folds, folds
 from secateur.recordings.parameters import Convention
 from secateur.recordings.results import dataset
@@ -121,6 +121,8 @@ def analyse(
         if hold_out is not None:
             fitted_to = words.states[~split.ever_held_out], words.epochs[~split.ever_held_out]
         choice, chosen = None, n_hidden if n_hidden is not None else N_HIDDEN
+        for hidden in choose_hidden if choose_hidden is not None else [chosen]:  # refused before anything is fitted
+            hidden_sizes(n_units, hidden, "n_hidden" if choose_hidden is None else "choose_hidden")
         if choose_hidden is not None:
             say("choosing the number of hidden units")
             own = child_key(key, "hidden units")

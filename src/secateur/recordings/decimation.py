@@ -24,6 +24,7 @@ from secateur.model.randomness import child_key
 from secateur.model.trust import NotToBeTrusted
 from secateur.pruning import Criterion, Rule, prune_and_retrain, remove_lowest, rule_of
 from secateur.pruning.ranking import coupling_scores
+from secateur.reading.notes import listed
 from secateur.recordings.comparison import ratio_interval
 from secateur.recordings.fitting import (
     N_HIDDEN,
@@ -31,9 +32,11 @@ from secateur.recordings.fitting import (
     check_words,
     default_settings,
     fit_machine,
+    hidden_sizes,
     log_probability,
 )
 from secateur.recordings.folds import Blocks, blocks
+from secateur.storage.limits import MAX_CRITERIA
 from secateur.training import fit_pairwise
 
 What = Literal["couplings", "machine"]
@@ -179,6 +182,9 @@ def decimate(
     """
     words = check_words(states, epochs)
     rules = [rule_of(criterion) for criterion in criteria]
+    names = [rule.name for rule in rules]
+    if not 1 <= len(set(names)) == len(names) <= MAX_CRITERIA:
+        raise ValueError(f"criteria must be 1 to {MAX_CRITERIA} different rules, got {listed(names)}; name each once")
     (fraction,) = checked.fraction(fraction, 1)
     n_rounds = checked.count("n_rounds", n_rounds)
     found = blocks(words, epochs, bin_size)
@@ -187,6 +193,8 @@ def decimate(
     if what == "couplings":
         for rule in rules:  # refused before anything is fitted
             coupling_scores(np.eye(2) * 0, np.full(2, 0.5), np.full((2, 2), 0.25), rule, key)
+    else:
+        hidden_sizes(words.shape[1], n_hidden)
     say = on_step or (lambda _: None)
     halves = [found.numbers % 2 == half for half in (0, 1)]
     job = _Job(words, found, what, fraction, n_rounds, n_hidden)

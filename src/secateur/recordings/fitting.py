@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +22,7 @@ from secateur.model.pairwise import PairwiseModel, check_states
 from secateur.model.randomness import child_key
 from secateur.model.trust import NotToBeTrusted
 from secateur.recordings.folds import MANY_UNITS, folds
+from secateur.storage.limits import MAX_HIDDEN_LAYERS, MAX_SYNAPSES
 from secateur.training import TrainingSettings, pretrain, train
 
 Model = Machine | PairwiseModel
@@ -74,12 +76,12 @@ def fit_machine(
     Raises
     ------
     ValueError
-        If the states are not 0/1 or a layer has no unit.
+        If the states are not 0/1, or a layer has no unit or too many.
     secateur.training.TrainingDiverged
         If a parameter became NaN or infinite.
     """
     words = check_states(states)
-    hidden = (n_hidden,) if isinstance(n_hidden, int) else tuple(n_hidden)
+    hidden = hidden_sizes(words.shape[1], n_hidden)
     rates = rates_of(words)
     machine = Machine.random(
         (words.shape[1], *hidden), child_key(key, "machine"), weight_scale=0.05, visible_bias=logit(rates)
@@ -89,6 +91,26 @@ def fit_machine(
     if machine.n_layers > 2:
         machine, _ = pretrain(machine, rows, settings, child_key(key, "pretraining"), record_history=False)
     return train(machine, rows, settings, child_key(key, "training"), record_history=False)[0]
+
+
+def hidden_sizes(n_units: int, n_hidden: int | Sequence[int], what: str = "n_hidden") -> tuple[int, ...]:
+    """Hidden units of each layer of a machine for so many units; ``what`` names the argument in messages.
+
+    Raises
+    ------
+    ValueError
+        If there is no layer, one without a unit, or more than a study may have.
+    """
+    hidden = (n_hidden,) if isinstance(n_hidden, int) else tuple(n_hidden)
+    if not hidden or min(hidden) < 1:
+        raise ValueError(f"{what} must name layers of at least one unit each, got {hidden}; give e.g. {N_HIDDEN}")
+    sizes = (n_units, *hidden)
+    if len(hidden) > MAX_HIDDEN_LAYERS or max(lower * upper for lower, upper in pairwise(sizes)) > MAX_SYNAPSES:
+        raise ValueError(
+            f"{what} must name at most {MAX_HIDDEN_LAYERS} layers with at most {MAX_SYNAPSES:,} synapses between "
+            f"two, got {len(hidden)} with up to {max(hidden)} units, over {n_units} units of the words; take fewer"
+        )
+    return hidden
 
 
 def log_partition(model: Model, key: PRNGKeyArray, rates: AnyArray) -> LogPartition:
@@ -145,6 +167,7 @@ def choose_n_hidden(
     words = check_words(states, epochs)
     if len(candidates) == 0 or min(candidates) < 1:
         raise ValueError(f"candidates must be positive numbers of hidden units, got {tuple(candidates)}")
+    hidden_sizes(words.shape[1], max(candidates), "candidates")
     split = folds(words, epochs, child_key(key, "folds"), n_folds=n_folds, bin_size=bin_size)
     numbers = sorted(set(candidates))
     found = np.zeros((split.n_folds, len(numbers)))

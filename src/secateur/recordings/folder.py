@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tomllib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -27,6 +26,7 @@ from secateur.storage.machines import save_machine
 from secateur.storage.progress import Progress, Stopwatch, told_as_they_begin
 from secateur.storage.provenance import describe_versions, read_provenance
 from secateur.storage.results import read_results
+from secateur.storage.toml import read_toml
 from secateur.storage.watching import watch
 from secateur.training import TrainingSettings
 
@@ -83,8 +83,22 @@ class RecordingFolder:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the recording was fitted with."""
-        return tomllib.loads((self.path / SETTINGS).read_text("utf-8"))
+        """What the recording was fitted with.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged.
+        """
+        path = self.path / SETTINGS
+        found = read_toml(path)
+        hidden, words = found.get("hidden"), found.get("words")
+        if not isinstance(words, str) or not isinstance(hidden, list) or any(type(n) is not int for n in hidden):
+            raise ValueError(
+                f"{path} must name a file of 'words' and the numbers of 'hidden' units, a list; it is damaged: restore "
+                "it from a copy, or fit the recording again"
+            )
+        return found
 
 
 def is_recording(path: str | os.PathLike[str]) -> bool:

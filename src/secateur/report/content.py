@@ -15,7 +15,7 @@ from secateur.report import published_patches
 from secateur.report.published_comparison import END_COLUMNS, ERROR_COLUMNS, end_rows, error_rows
 from secateur.report.published_digits import paper_expectations
 from secateur.report.settings import what_ran
-from secateur.studies.measures import Measure, Shown, measured
+from secateur.studies.measures import Measure, Shown, measured, unknown
 
 _MANY = 0.25
 """Share of measurements of importance from unmixed chains above which the report remarks on it."""
@@ -42,6 +42,7 @@ def findings_content(shown: Shown) -> dict[str, Any]:
         "remarks": [
             *_failed(expected),
             *_unmixed(results),
+            *_unknown(results),
             *(sentence for measure in measures for sentence in measure.remarks(shown)),
         ],
         "expectations": expected,
@@ -86,6 +87,17 @@ def _unmixed(results: xr.Dataset) -> list[str]:
         f"{LARGEST_R_HAT}), most often units that are hardly ever active: which synapses such a unit loses is partly "
         "chance, and rankings of single units are not shown. Longer or tempered chains help (importance.n_burn_in, "
         "importance.sampler)."
+    ]
+
+
+def _unknown(results: xr.Dataset) -> list[str]:
+    """That measures of the user's own are not at hand, whose values are stored."""
+    names = unknown(results)
+    if not names:
+        return []
+    return [
+        f"What {', '.join(names)} measured is stored in results.nc but not shown: this report was drawn where that "
+        "measure is not registered (in Python: import its module, register it, and call write_report)."
     ]
 
 

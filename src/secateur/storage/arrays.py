@@ -15,9 +15,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from secateur.storage.files import regular_file
-from secateur.storage.limits import MAX_BYTES
+from secateur.storage.limits import MAX_BYTES, MAX_HEADER_BYTES
 
 Arrays = dict[str, np.ndarray]
+
+_LENGTH = 8
+"""Bytes in which a safetensors file says how long its JSON header is, which follows."""
 
 
 def write_arrays(path: str | os.PathLike[str], arrays: Arrays, header: dict[str, Any]) -> None:
@@ -61,18 +64,9 @@ def read_arrays(
     try:
         arrays = load(content)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:  # the last three: types that NumPy lacks
-        raise ValueError(
-            f"{path} is not a readable safetensors file ({str(error)[:300]}); it is damaged or of another kind"
-        ) from error
-    header = _header(content)
-    if header is None or header.get("format") != format_name:
-        raise ValueError(f"{path} is a safetensors file but not a {kind}; expected a file that secateur wrote")
-    found = header.get("format_version")
-    if not isinstance(found, int) or not 1 <= found <= version:
-        raise ValueError(
-            f"{path} has {kind} format version {str(found)[:40]}, this secateur reads up to version {version}; "
-            "install a newer secateur"
-        )
+        raise _unreadable(path, error) from error
+    length = int.from_bytes(content[:_LENGTH], "little")
+    header = _checked_header(_described(content[_LENGTH : _LENGTH + length]), path, kind, format_name, version)
     try:
         whole = header.get("sha256") == checksum(arrays, header)
     except RecursionError:  # nested too deeply for a JSON text
@@ -82,14 +76,63 @@ def read_arrays(
     return arrays, header
 
 
-def _header(content: bytes) -> dict[str, Any] | None:
-    length = int.from_bytes(content[:8], "little")  # safetensors: header length, then a JSON header
+def read_header(path: str | os.PathLike[str], kind: str, format_name: str, version: int) -> dict[str, Any]:
+    """The header alone of a file of :func:`write_arrays`, however large its arrays are.
+
+    Arrays are not read, so damage to them, and the checksum, go unnoticed; a file that lacks bytes, or has some more,
+    is refused. Parameters and errors as of :func:`read_arrays`.
+    """
+    path = regular_file(path)
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(_LENGTH), "little")
+        if length > MAX_HEADER_BYTES:
+            raise _unreadable(path, f"its header would have {length:,} bytes, more than {MAX_HEADER_BYTES:,}")
+        described = _described(file.read(length))
+    header = _checked_header(described, path, kind, format_name, version)
+    if path.stat().st_size != _LENGTH + length + _array_bytes(described):
+        raise _unreadable(path, "it has not the size that its header gives")
+    return header
+
+
+def _unreadable(path: Path, reason: object) -> ValueError:
+    return ValueError(
+        f"{path} is not a readable safetensors file ({str(reason)[:300]}); it is damaged or of another kind"
+    )
+
+
+def _described(header: bytes) -> dict[str, Any]:
+    """What the header of a safetensors file says, by the names of its arrays; empty if it is none."""
     try:
-        metadata = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
-        header = json.loads(metadata.get("secateur", ""))
+        described = json.loads(header)
     except (ValueError, RecursionError):
-        return None
-    return header if isinstance(header, dict) else None
+        return {}
+    return described if isinstance(described, dict) else {}
+
+
+def _array_bytes(described: dict[str, Any]) -> int:
+    """Bytes of all arrays; -1 if a header does not say."""
+    try:
+        ends = [about["data_offsets"][1] for name, about in described.items() if name != "__metadata__"]
+    except (LookupError, TypeError):
+        return -1
+    return max(ends, default=0) if all(type(end) is int for end in ends) else -1
+
+
+def _checked_header(described: dict[str, Any], path: Path, kind: str, format_name: str, version: int) -> dict[str, Any]:
+    """The header that :func:`write_arrays` was given, of a known format and version."""
+    try:
+        header = json.loads((described.get("__metadata__") or {}).get("secateur", ""))
+    except (AttributeError, TypeError, ValueError, RecursionError):
+        header = None
+    if not isinstance(header, dict) or header.get("format") != format_name:
+        raise ValueError(f"{path} is a safetensors file but not a {kind}; expected a file that secateur wrote")
+    found = header.get("format_version")
+    if not isinstance(found, int) or not 1 <= found <= version:
+        raise ValueError(
+            f"{path} has {kind} format version {str(found)[:40]}, this secateur reads up to version {version}; "
+            "install a newer secateur"
+        )
+    return header
 
 
 def checksum(arrays: Arrays, header: dict[str, Any]) -> str:

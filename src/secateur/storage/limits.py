@@ -7,6 +7,9 @@ bound here first. The bounds are far above anything that is useful and far below
 MAX_BYTES = 2**32
 """Largest file of named arrays (machines, records, checkpoints) that is read; arrays take no more than their file."""
 
+MAX_HEADER_BYTES = 2**24
+"""Longest header of such a file where only the header is read; those of task records have some ten thousand bytes."""
+
 MAX_UNITS = 10**7
 """Most units of a layer of a stored machine."""
 

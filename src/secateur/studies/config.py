@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from secateur.storage import limits
+from secateur.storage.toml import parse_toml, read_toml
 from secateur.studies.settings import StudyConfig
 
 __all__ = [
@@ -170,21 +170,14 @@ def _short(value: Any) -> str:
 def _read(study: str | Path) -> dict[str, Any]:
     path = Path(study)
     if str(study) in built_in_studies():
-        text = (resources.files("secateur.studies") / f"{study}.toml").read_text("utf-8")
-    elif path.suffix == ".toml":
+        return parse_toml((resources.files("secateur.studies") / f"{study}.toml").read_text("utf-8"), str(study))
+    if path.suffix == ".toml":
         if not path.is_file():
             raise ValueError(f"there is no study file {str(path)!r}; give the path of a .toml file or a built-in study")
-        if path.stat().st_size > limits.MAX_SETTINGS_BYTES:
-            raise ValueError(f"study file {str(path)!r} has more than {limits.MAX_SETTINGS_BYTES:,} bytes; give fewer")
-        text = path.read_bytes().decode("utf-8", errors="replace")
-    else:
-        near = difflib.get_close_matches(str(study), built_in_studies(), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else "or give the path of a .toml file"
-        raise ValueError(f"unknown study {str(study)!r}; known are {', '.join(built_in_studies())}; {hint}")
-    try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # also numbers of too many digits, and tables nested too deeply
-        raise ValueError(f"{str(study)!r} is not valid TOML: {error}") from error
+        return read_toml(path)
+    near = difflib.get_close_matches(str(study), built_in_studies(), n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "or give the path of a .toml file"
+    raise ValueError(f"unknown study {str(study)!r}; known are {', '.join(built_in_studies())}; {hint}")
 
 
 def _size(study: str | Path, sizes: dict[str, Any], name: str) -> dict[str, Any]:

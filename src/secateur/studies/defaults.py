@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from pydantic import ValidationError
 
 from secateur.data.tables import Tables, find_in_folder, read_tables
@@ -28,6 +29,8 @@ _SAMPLE_WORK = 2e12
 _STAGES = 150
 """Machines that five rules, five rounds and three trials make, right after pruning and after retraining."""
 _MOST_ROWS = 60_000
+_MANY_SILENCED = 0.25
+"""Share of columns that the common mean makes constant above which that is said; of MNIST's pixels it is less."""
 _ANNEALED, _IMPORTANT, _DRAWS = 64, 150, 50
 
 
@@ -111,11 +114,26 @@ def _for_tables(
         if ((first != 0) & (first != 1)).any():
             chosen["binarize"] = "mean"
             reasons.append("data.binarize = mean: there are values other than 0 and 1; above their mean they become 1")
+            reasons += _silenced(np.reshape(first, (len(first), -1)))
     most = min(_MOST_ROWS, MAX_VALUES // (4 * n_units))
     if n_rows > most and "data.most_rows" not in changes:
         chosen["most_rows"] = most
         reasons.append(f"data.most_rows = {most:,}: of {n_rows:,} rows as many are taken at random for each trial")
     return chosen
+
+
+def _silenced(rows: np.ndarray) -> list[str]:
+    """That many columns would not vary any more, as where each has a scale of its own."""
+    if not np.isfinite(rows).all():  # refused where rows are taken
+        return []
+    ours = rows > rows.mean(dtype=float)
+    lost = int(((rows.min(axis=0) < rows.max(axis=0)) & (ours.all(axis=0) | ~ours.any(axis=0))).sum())
+    if lost <= _MANY_SILENCED * rows.shape[1]:
+        return []
+    return [
+        f"that makes {lost:,} of {rows.shape[1]:,} columns 0 or 1 throughout, although they vary; if they differ in "
+        "scale, make them 0 and 1 column by column yourself"
+    ]
 
 
 def _settings(

@@ -13,12 +13,13 @@ import numpy as np
 import xarray as xr
 
 from secateur.model.machine import Machine
-from secateur.storage.arrays import Arrays, read_arrays, write_arrays
+from secateur.storage.arrays import Arrays, read_arrays, read_header, write_arrays
 from secateur.storage.limits import MAX_ROUNDS
 from secateur.studies.settings import refuse_changed
 
 FORMAT = "secateur-task"
 FORMAT_VERSION = 1
+_FILE = ("task record", FORMAT, FORMAT_VERSION)
 _RESULT, _LEAF = "results/", "machine/"
 
 
@@ -131,36 +132,49 @@ def _fits(values: np.ndarray, variable: xr.DataArray) -> bool:
 
 
 def peek(path: Path) -> int | None:
-    """Finished rounds of the task whose record a file is, 0 after a first training; ``None`` without a file."""
-    return _read(path)[1]["n_rounds"] if path.is_file() else None
+    """Finished rounds of the task whose record a file is, 0 after a first training; ``None`` without a file.
+
+    Like the two functions below this looks at the header alone: records of large machines have a gigabyte.
+    :meth:`Record.read` compares the checksum before any array is used.
+    """
+    return _header(path)["n_rounds"] if path.is_file() else None
 
 
 def data_sha256_of(path: Path) -> str:
     """Checksum of the rows that the record in a file belongs to."""
-    return str(_read(path)[1]["data_sha256"])
+    return str(_header(path)["data_sha256"])
 
 
 def check_settings(path: Path, settings: dict[str, Any]) -> None:
     """Refuse settings (:meth:`StudyConfig.deciding`) other than those of the record in a file."""
-    refuse_changed(_read(path)[1]["settings"], settings, path)
+    refuse_changed(_header(path)["settings"], settings, path)
+
+
+def _header(path: Path) -> dict[str, Any]:
+    return _checked(read_header(path, *_FILE), path)
 
 
 def _read(path: Path) -> tuple[Arrays, dict[str, Any]]:
-    """Arrays and header of a record, the header complete."""
-    arrays, header = read_arrays(path, "task record", FORMAT, FORMAT_VERSION)
-    kinds: dict[str, Any] = {
-        "data_sha256": str,
-        "n_rounds": int,
-        "seconds": dict,
-        "took": int | float,
-        "settings": dict,
-    }
+    """Arrays and header of a record."""
+    arrays, header = read_arrays(path, *_FILE)
+    return arrays, _checked(header, path)
+
+
+def _checked(header: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The header of a record, which must be complete."""
+    kinds: dict[str, Any] = {"data_sha256": str, "seconds": dict, "settings": dict}
     if not all(isinstance(header.get(name), kind) for name, kind in kinds.items()) or not (
-        0 <= header["n_rounds"] <= MAX_ROUNDS
-        and all(isinstance(seconds, int | float) for seconds in header["seconds"].values())
+        type(header.get("n_rounds")) is int
+        and 0 <= header["n_rounds"] <= MAX_ROUNDS
+        and all(map(_is_duration, (header.get("took"), *header["seconds"].values())))
     ):
         raise ValueError(f"{path} has a damaged header; delete it, and the task begins again")
-    return arrays, header
+    return header
+
+
+def _is_duration(value: Any) -> bool:
+    """Whether something is a time in seconds that a study may have taken."""
+    return type(value) in (int, float) and 0 <= value < 1e12
 
 
 def _fit(machine: Machine, like: Machine, trials: int) -> bool:

@@ -200,7 +200,9 @@ class StudyConfig(_Settings):
     )
     threads: int = Field(2, ge=1, le=limits.MAX_THREADS, description="rules that run at the same time")
     measures: tuple[str, ...] | None = Field(
-        None, description="what is measured; none: everything that data and machine allow"
+        None,
+        description="what is measured, by name or as module:Class; +module:Class: that and everything that data and "
+        "machine allow; none: everything",
     )
     data: DataSettings = Field(default_factory=DataSettings)
     model: ModelSettings
