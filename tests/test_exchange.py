@@ -79,7 +79,8 @@ def test_scikit_learn_has_the_same_free_energy_and_comes_back(rbm):
     model = exchange.to_sklearn(rbm, random_state=0)
     n_visible, n_hidden = rbm.layer_sizes
     rows = np.array(list(itertools.product((0, 1), repeat=n_visible)), float)
-    expected = probabilities(*([np.asarray(a, float) for a in one] for one in rbm.parameters), (0, 1))
+    weights, biases = ([np.asarray(a, float) for a in one] for one in rbm.parameters)
+    expected = probabilities(weights, biases, (0, 1))
     found = np.exp(-model._free_energy(rows))
     np.testing.assert_allclose(found / found.sum(), expected.reshape(len(rows), -1).sum(1), rtol=1e-10)
     assert model.transform(rows).shape == (len(rows), n_hidden) and model.gibbs(rows).shape == rows.shape
@@ -177,9 +178,9 @@ def test_what_does_not_fit_is_refused(rbm, dbm, unchecked, tmp_path):
         with pytest.raises(ValueError, match=rf"one hidden layer for {peer}, got layers of \(4, 3, 5\) units"):
             write(dbm)
     with pytest.raises(ValueError, match="units must be '0/1' or '-1/.1', got 'spins'"):
-        exchange.to_arrays(rbm, units="spins")
+        exchange.to_arrays(rbm, units="spins")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"weights\[0\] must be a matrix, got shape \(4,\)"):
-        exchange.from_arrays(np.ones((3, 4)), [np.ones(3), np.ones(4)])
+        exchange.from_arrays([np.ones(4)], [np.ones(3), np.ones(4)])
     with pytest.raises(ValueError, match="got one without components_; call fit first"):
         exchange.from_sklearn(BernoulliRBM())
     with pytest.raises(TypeError, match="got a BoltzmannMachine; give its machine_"):

@@ -50,7 +50,7 @@ def read(path: Path, update: int | None) -> tuple[np.ndarray, np.ndarray, np.nda
 
 def write(path: Path, weights: np.ndarray, visible: np.ndarray, hidden: np.ndarray, chains: np.ndarray) -> None:
     """A file with one machine, as update 1, and visible states ``(chains, visible)`` of its chains."""
-    settings = {"num_visibles": visible.size, "num_hiddens": hidden.size, "num_chains": len(chains)}
+    settings: dict[str, float] = {"num_visibles": visible.size, "num_hiddens": hidden.size, "num_chains": len(chains)}
     # load_model asks for these; a continued training may set each of them anew.
     settings |= {"batch_size": len(chains), "gibbs_steps": 1, "learning_rate": 0.01, "L1": 0.0, "L2": 0.0}
 
