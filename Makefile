@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 export JAX_PLATFORMS ?= cpu
 export PIP_CONSTRAINT := $(CURDIR)/constraints.txt  # also holds for the build backend
 
-.PHONY: install demo test test-64-bit test-long calibration test-recordings bench check docs docs-digits fix clean
+.PHONY: install demo test test-64-bit test-long calibration test-recordings test-exchange test-wheel bench check docs docs-digits fix clean
 
 install: $(STAMP)
 
@@ -38,6 +38,16 @@ test-recordings:
 	$(PYTHON) -m venv .venv-recordings
 	.venv-recordings/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[recordings-test]'
 	.venv-recordings/bin/python -m pytest -m recordings tests/test_recording_libraries.py
+
+# Files of the real library rbms and tensors of PyTorch; in the environment of the benchmarks, a heavy install.
+test-exchange:
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[benchmarks,tests]'
+	.venv-bench/bin/python -m pytest -m exchange tests/test_exchange_rbms.py
+
+# Wheel and sdist of a clean clone; the default suite on the wheel, with nothing of the checkout's src. PYTHON=python3.12 for another.
+test-wheel:
+	$(PYTHON) tools/wheel_suite.py
 
 # Against scikit-learn, rbms and thrml, on an otherwise idle computer; a heavy install of its own (PyTorch).
 bench:

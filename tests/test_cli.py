@@ -1,5 +1,6 @@
 """The command line through its exit codes, its one-line errors and its files."""
 
+import os
 import subprocess
 import sys
 
@@ -140,3 +141,13 @@ heavy = {"jax", "numpy", "sklearn", "matplotlib", "xarray", "pydantic"} & set(sy
 assert not heavy, heavy
 """
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_shells_complete_commands_and_options():
+    """In a process of its own, as shells ask."""
+    script = "import sys; sys.argv[0] = 'secateur'; from secateur.commands.app import main; main()"
+    asked = {"COMP_WORDS": "secateur prune --cri", "COMP_CWORD": "2", "_SECATEUR_COMPLETE": "complete_bash"}
+    found = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | asked, capture_output=True, text=True, check=False
+    )
+    assert found.stdout.split() == ["--criterion"]

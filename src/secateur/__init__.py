@@ -8,15 +8,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-
 if TYPE_CHECKING:
+    __version__: str
     from secateur import data, fisher, likelihood, model, pruning, recordings, sampling, studies, training
     from secateur.estimator import BoltzmannMachine
     from secateur.model.machine import Machine, receptive_field_mask
     from secateur.model.pairwise import PairwiseModel
     from secateur.model.trust import NotToBeTrusted, PoorFit, Verdict
     from secateur.reading.words import load_words, words
+    from secateur.storage import exchange
     from secateur.storage.machines import load_machine, save_machine
 
 _ATTRIBUTES = {
@@ -52,6 +52,7 @@ __all__ = [
     "PoorFit",
     "Verdict",
     "data",
+    "exchange",
     "fisher",
     "likelihood",
     "load_machine",
@@ -71,10 +72,16 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"secateur.{name}")
+    if name == "exchange":
+        return importlib.import_module("secateur.storage.exchange")
     if name in _ATTRIBUTES:
         return getattr(importlib.import_module(_ATTRIBUTES[name]), name)
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("secateur")
     raise AttributeError(f"module 'secateur' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_MODULES, *_ATTRIBUTES])
+    return sorted({*globals(), *__all__, "__version__"})
