@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import equinox as eqx
 import jax
 from jaxtyping import Float, PRNGKeyArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator
 
 from secateur.fisher.diagonal import Source
 from secateur.model import enumeration
@@ -26,13 +26,14 @@ from secateur.sampling.sampler import Sampler, sampler_named
 from secateur.sampling.starts import started
 from secateur.sampling.stored import rows_and_diagnostics
 from secateur.storage import limits
+from secateur.storage.described import DescribedSettings
 
 
 def _known_start(value: Any) -> Any:
     return "biases" if value == "random" else value  # its name before chains could start dispersed
 
 
-class ImportanceSampling(BaseModel):
+class ImportanceSampling(DescribedSettings):
     """How many model states importance is measured from: ``n_chains * n_draws`` in all; immutable."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

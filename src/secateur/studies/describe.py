@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
-import annotated_types
 from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
+from secateur.storage.described import bounds_of, default_of, written
 from secateur.studies.settings import StudyConfig
 
 
@@ -53,36 +51,9 @@ def _settings(values: BaseModel, prefix: str) -> list[Setting]:
         if isinstance(value, BaseModel):
             found += _settings(value, f"{prefix}{name}.")
         else:
-            default = "" if field.is_required() else _written(field.get_default(call_default_factory=True))
-            found.append(Setting(f"{prefix}{name}", _written(value), default, _bounds(field), field.description or ""))
+            told = (written(value), default_of(field), bounds_of(field), field.description or "")
+            found.append(Setting(f"{prefix}{name}", *told))
     return found
-
-
-def _written(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, BaseModel):
-        return "a table"
-    return json.dumps(value, default=str)
-
-
-def _bounds(field: FieldInfo) -> str:
-    """Numbers between which a value must lie, or the words it may be."""
-    words: list[str] = []
-    for kind in (field.annotation, *get_args(field.annotation)):
-        words += [json.dumps(choice) for choice in get_args(kind) if isinstance(choice, str | int)]
-    said = [", ".join(dict.fromkeys(words))] if words else []
-    lowest = highest = ""
-    for rule in field.metadata:
-        if isinstance(rule, annotated_types.Ge):
-            lowest = f"from {rule.ge:,}"
-        elif isinstance(rule, annotated_types.Gt):
-            lowest = f"above {rule.gt:,}"
-        elif isinstance(rule, annotated_types.Le):
-            highest = f"to {rule.le:,}"
-        elif isinstance(rule, annotated_types.Lt):
-            highest = f"below {rule.lt:,}"
-    return "; ".join([*said, *filter(None, [" ".join(filter(None, [lowest, highest]))])])
 
 
 def study_schema() -> dict[str, Any]:
@@ -94,6 +65,8 @@ def study_schema() -> dict[str, Any]:
     schema.pop("required", None)
     for table in schema["$defs"].values():
         table.pop("required", None)
+        _shorten(table)
+    _shorten(schema)
     settings = dict(schema["properties"])
     size = {
         "type": "object",
@@ -105,3 +78,9 @@ def study_schema() -> dict[str, Any]:
     schema["properties"] = settings | {"sizes": sizes}
     schema["title"] = "Study of secateur"
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
+
+
+def _shorten(table: dict[str, Any]) -> None:
+    """Editors show the first lines of a description; what follows lists fields that have their own."""
+    if "description" in table:
+        table["description"] = table["description"].partition("\n\nAttributes\n")[0]

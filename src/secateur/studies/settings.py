@@ -7,13 +7,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic import ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 
 from secateur.model import checked
 from secateur.pruning import ImportanceSampling, rule_named, schedule_named
 from secateur.pruning.removal import Zeros
 from secateur.pruning.rules import NAME
 from secateur.storage import limits
+from secateur.storage.described import DescribedSettings
 from secateur.studies import lines
 from secateur.training import TrainingSettings
 
@@ -21,7 +22,7 @@ HOW_MUCH = ("trials", "criteria", "rounds")
 """Settings that say how much is done; ``secateur extend`` adds to them."""
 
 
-class _Settings(BaseModel):
+class _Settings(DescribedSettings):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
@@ -209,11 +210,13 @@ class StudyConfig(_Settings):
     pretraining: TrainingSettings | None = Field(
         None, description="greedy training of one matrix after the other by 'cd', before all are trained; none: without"
     )
-    training: TrainingSettings
-    retraining: TrainingSettings
+    training: TrainingSettings = Field(description="how all layers are trained together")
+    retraining: TrainingSettings = Field(description="how they are trained after every round of pruning")
     pruning: PruningSettings
     # Gibbs sampling, because tempering in every round would cost ten times as much; the results hold R-hat.
-    importance: ImportanceSampling | Literal["exact"] = ImportanceSampling(sampler="gibbs")
+    importance: ImportanceSampling | Literal["exact"] = Field(
+        ImportanceSampling(sampler="gibbs"), description="how averages over the model are taken; 'exact': by summing"
+    )
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings)
 
     @field_validator("criteria")

@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 
 import numpy as np
 import optax
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from secateur.model.machine import Precision
 from secateur.sampling.sampler import sampler_named
 from secateur.storage import limits
+from secateur.storage.described import DescribedSettings
 
 _Rate = Annotated[float, Field(gt=0)]
 LearningRate = Annotated[tuple[_Rate, _Rate], BeforeValidator(lambda v: (v, v) if isinstance(v, Real) else v)]
@@ -24,7 +25,7 @@ def _known(name: str) -> str:
     return name
 
 
-class TrainingSettings(BaseModel):
+class TrainingSettings(DescribedSettings):
     """How a machine is trained; immutable and hashable.
 
     Rates and strengths are per update and refer to the mean gradient over a batch, in nats.
@@ -39,28 +40,40 @@ class TrainingSettings(BaseModel):
     )
     n_epochs: int = Field(10, ge=1, le=limits.MAX_EPOCHS, description="passes through the data; iterations of 'exact'")
     batch_size: int = Field(100, ge=1, le=limits.MAX_SAMPLES, description="rows per update")
-    learning_rate: LearningRate = Field((0.05, 0.05), description="first and last learning rate, or one number")
+    learning_rate: LearningRate = Field(
+        (0.05, 0.05),
+        description="a step is this times the mean gradient over a batch, in nats: first and last value, or one number",
+    )
     schedule: Literal["geometric", "linear", "cosine"] = Field(
         "geometric", description="how the learning rate goes from the first to the last value"
     )
-    optimizer: Literal["sgd", "adam"] = Field("sgd", description="optax optimiser")
-    momentum: float = Field(0.0, ge=0, lt=1, description="decay of the velocity (sgd)")
+    optimizer: Literal["sgd", "adam"] = Field(
+        "sgd",
+        description="'sgd': plain ascent, perhaps with momentum; 'adam': every parameter has steps of its own size",
+    )
+    momentum: float = Field(0.0, ge=0, lt=1, description="share of the last step that goes into the next (sgd)")
     sampler: Annotated[str, AfterValidator(_known)] = Field(
         "gibbs", description="how persistent chains move ('pcd'): 'gibbs', 'tempering', or a registered name"
     )
-    n_sweeps: int = Field(1, ge=1, le=limits.MAX_SWEEPS, description="sweeps per update")
+    n_sweeps: int = Field(1, ge=1, le=limits.MAX_SWEEPS, description="Gibbs sweeps per update, the k of CD-k")
     n_chains: int = Field(100, ge=2, le=limits.MAX_CHAINS, description="persistent chains ('pcd')")
     n_mean_field: int = Field(
         10, ge=1, le=limits.MAX_SWEEPS, description="most mean-field updates of the hidden layers (deep machines)"
     )
-    l2: float = Field(0.0, ge=0, description="weight decay")
-    max_norm: float | None = Field(None, gt=0, description="largest norm of a unit's weights from below")
-    sparsity_target: float | None = Field(None, gt=0, lt=1, description="wanted mean rate of hidden units")
-    sparsity_strength: float = Field(0.1, ge=0, description="pull towards the sparsity target")
+    l2: float = Field(0.0, ge=0, description="weight decay: this times a weight is taken from its gradient, in nats")
+    max_norm: float | None = Field(
+        None, gt=0, description="largest Euclidean norm of a unit's weights from below, in nats; none: unbounded"
+    )
+    sparsity_target: float | None = Field(
+        None, gt=0, lt=1, description="wanted probability that a hidden unit is 1, over a batch; none: no pull"
+    )
+    sparsity_strength: float = Field(
+        0.1, ge=0, description="weight of the pull to the sparsity target beside the likelihood"
+    )
     redraw: bool = Field(
         False, description="draw rows that are probabilities as 0 and 1 afresh in every epoch, in place of using them"
     )
-    centred: bool = Field(False, description="centred (enhanced) gradient")
+    centred: bool = Field(False, description="centred (enhanced) gradient: the same whichever state is called 1")
 
     precision: Precision = Field(
         "float32", description="matrix products of sampling and inference; gradients and parameters stay float32"
