@@ -24,9 +24,9 @@ test: $(STAMP)
 test-64-bit: $(STAMP)
 	JAX_ENABLE_X64=1 $(VENV)/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-# What starts many processes or devices: a worker killed in a study, eight devices.
+# What takes long: whole studies and reports, a worker killed in a study, eight devices.
 test-long: $(STAMP)
-	$(VENV)/bin/python -m pytest -m long tests/test_cluster.py tests/test_devices.py
+	$(VENV)/bin/python -m pytest -m long -n auto --dist loadfile --no-loadscope-reorder
 
 # Coverage of every stated error over 200 repeats; prints the rows of the table in docs/trust.md.
 calibration: $(STAMP)

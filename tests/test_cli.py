@@ -17,6 +17,7 @@ SETTINGS = [
 ]
 
 
+@pytest.mark.long
 def test_run_and_report(monkeypatch, capsys, tmp_path):
     """With a rule of the user's own in the current folder, which the report does without."""
     out = tmp_path / "run"

@@ -148,6 +148,7 @@ def test_an_interrupted_study_leaves_its_workers_idle(scheduler, tmp_path):
         assert not executing()
 
 
+@pytest.mark.long
 def test_local_workers_have_cores_of_their_own_and_listen_to_this_computer_only(environment):
     here = psutil.Process()
     others = here.children(recursive=True)  # of other tests

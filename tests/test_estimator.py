@@ -374,8 +374,8 @@ class TestRefusals:
                 r"^n_epochs \(passes through the data.*\) is refused: .* greater than or equal to 1, got 0$",
             ),
             ({"pretrain_epochs": -1}, r"^pretrain_epochs \(passes .*\) is refused: .* or equal to 1, got -1$"),
-            ({"learning_rate": "a"}, r"^learning_rate \(first and last .*\) is refused: .* valid tuple, got 'a'$"),
-            ({"learning_rate": (0.1, 0.1, 0.1)}, r"^learning_rate \(first and last .*\) is refused: .*at most 2 items"),
+            ({"learning_rate": "a"}, r"^learning_rate \(a step is .*\) is refused: .* valid tuple, got 'a'$"),
+            ({"learning_rate": (0.1, 0.1, 0.1)}, r"^learning_rate \(a step is .*\) is refused: .*at most 2 items"),
             ({"method": "bp"}, r"^method \(.*\) is refused: Input should be 'cd'.*, got 'bp'$"),
             (
                 {"method": "cd", "hidden": (3, 2)},

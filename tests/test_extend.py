@@ -169,6 +169,7 @@ def test_uneven_batches_run_to_the_end(data, tmp_path):
     assert np.isfinite(results["n_synapses"].values).all() and results.sizes["trial"] == 3
 
 
+@pytest.mark.long
 def test_the_command_extends_and_reports(short, tmp_path, monkeypatch, capsys):
     longer = copied(short, tmp_path / "study")
     code, out, err = call(monkeypatch, capsys, "extend", longer, "--criteria", f"+random,+{OWN}")

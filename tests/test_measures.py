@@ -15,7 +15,7 @@ from secateur.studies import evaluation, measures
 from secateur.studies.measures import MEASURES, Measure
 from secateur.studies.schema import STAGE, Variable
 
-FIGURES_ONLY = {"anatomy", "receptive-fields", "lost-pixels", "size", "sweep-time", "training-history"}
+FIGURES_ONLY = {"anatomy", "receptive-fields", "lost-pixels", "size", "sweep-time", "training-history", "controls"}
 """Measures of what the recorder keeps, which tests/test_studies.py compares with the saved machines."""
 
 

@@ -132,6 +132,7 @@ def curves_caption():
     return Caption("title", "text")
 
 
+@pytest.mark.long
 def test_missing_values_of_one_trial_of_one_rule(tmp_path):
     config = patches_config(("least-fi-units",), 1, rounds=1, **{"model.hidden": [6]})
     results = patches_results(config, 5)

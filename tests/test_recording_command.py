@@ -101,6 +101,7 @@ def test_the_report_shows_every_figure_and_escapes_names(fitted, monkeypatch, ca
         assert " ".join(sentence.split()) in read.text
 
 
+@pytest.mark.long
 def test_figures_without_a_finite_number_say_so(fitted, tmp_path):
     results = fitted[0].results
     empty = results.map(lambda variable: variable * np.nan, keep_attrs=True)

@@ -180,6 +180,7 @@ def test_the_command_prunes_couplings_and_the_report_shows_it(folder, monkeypatc
     assert "How many couplings of the pairwise model can go?" in page and 'id="pruning-couplings-kept"' in page
 
 
+@pytest.mark.long
 def test_the_command_prunes_the_machine(folder, monkeypatch, capsys):
     options = ["--what", "machine", "--criterion", "weight-magnitude", "--rounds", "1", "--fraction", "0.5"]
     code, out, err = call(monkeypatch, capsys, "prune", folder, *options)

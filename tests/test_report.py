@@ -92,6 +92,7 @@ def test_page_says_what_ran_and_how_far_to_trust_it(html):
     assert "One trial" not in text and not re.search(r"\bnan\b", text.lower())
 
 
+@pytest.mark.long
 def test_mixed_versions_are_told(tmp_path):
     """Of sessions, and of workers within one."""
     config = synthetic_config(("random",), 2, (12, 8))
@@ -132,6 +133,7 @@ def test_costs_and_times_of_the_run(html):
     assert "Beside the published numbers" not in html
 
 
+@pytest.mark.long
 def test_one_trial_of_one_rule_of_one_hidden_layer(tmp_path):
     config = synthetic_config(("weight-magnitude",), 1, (12,))
     page = Page(write_report(write_study(tmp_path / "study", config, synthetic_results(config))).read_text("utf-8"))
@@ -143,6 +145,7 @@ def test_one_trial_of_one_rule_of_one_hidden_layer(tmp_path):
     assert "Boltzmann machine with 20 – 12 units" in text and "deep Boltzmann machine with" not in text
 
 
+@pytest.mark.long
 def test_missing_values_dead_layers_and_odd_names(tmp_path, monkeypatch):
     odd = "_odd $x^ {rule}"
     monkeypatch.setitem(RULES, odd, RULES["random"])

@@ -81,6 +81,7 @@ def test_a_study_stopped_again_and_again_gives_the_same_numbers(config, unbroken
     assert [s["ended"] for s in facts["sessions"]] == ["interrupted"] * (sessions - 1) + ["finished"]
 
 
+@pytest.mark.long
 def test_a_finished_study_has_nothing_to_resume(config, unbroken, tmp_path):
     out = tmp_path / "study"
     with pytest.raises(KeyboardInterrupt):

@@ -126,6 +126,7 @@ def test_trials_one_after_another_are_those_of_one_batch(finished, tmp_path):
     assert facts["seconds_by_trials"]["trial 2"].keys() == {"first training", "random"}
 
 
+@pytest.mark.long
 def test_a_study_of_mnist_shrinks_its_arrays(tmp_path, monkeypatch):
     """The reader is replaced by one that gives the small digits; everything else is the study of MNIST."""
     asked = []

@@ -145,7 +145,7 @@ def test_a_study_imports_the_rules_it_names_and_a_finished_one_does_not(folder):
         ("own_rules.py:busy", "there is no module 'own_rules.py'; leave the ending .py out"),
         ("own_rules.inner:busy", "there is no module 'own_rules.inner'; go to its folder or install it"),
         ("own_rules:busi", r"'own_rules' \(.*own_rules\.py\) has no 'busi'; did you mean 'busy'\?"),
-        ("own_rules:", r"'own_rules' \(.*own_rules\.py\) has no ''; write module:function"),
+        ("own_rules:", r"'own_rules' \(.*own_rules\.py\) has no ''; write module:name"),
         ("math:busy", "'math' (.*) has no 'busy'"),
         ("own_rules:threshold", "criterion 'own_rules:threshold' must name a function or a rule, got a float"),
         (

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from secateur.commands.options import likelihood_beside_independent
-from secateur.reading.notes import shortened
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,6 +78,8 @@ def round_of(parent: MachineFile) -> int:
     ValueError
         If they are more than there can be; their number becomes part of a file's name.
     """
+    from secateur.reading.notes import shortened
+
     number = parent.lineage.get("round", 0)
     if not isinstance(number, int) or isinstance(number, bool):
         return 0

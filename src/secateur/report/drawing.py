@@ -6,7 +6,7 @@ from matplotlib import style as matplotlib_style
 
 from secateur.figures import Caption, save
 from secateur.figures.style import RC
-from secateur.studies.lines import Line
+from secateur.studies.lines import rules_of
 from secateur.studies.measures import Shown, measured
 from secateur.studies.store import StudyFolder
 
@@ -14,7 +14,7 @@ from secateur.studies.store import StudyFolder
 def shown_of(folder: StudyFolder) -> Shown:
     """What measures draw and speak about."""
     everything = folder.results
-    rules = [name for name in map(str, everything["criterion"].values) if Line.named(name).variant is None]
+    rules = rules_of([str(name) for name in everything["criterion"].values])
     return Shown(everything.sel(criterion=rules), folder.config, folder.provenance, folder.load_machine, everything)
 
 

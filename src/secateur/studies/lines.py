@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 CONTROLS: dict[str, tuple[str, str]] = {
@@ -104,9 +105,9 @@ def lines(criteria: tuple[str, ...], schedules: tuple[str, ...], controls: tuple
     return (*criteria, *beside, *([ALONE] if ALONE in controls else []))
 
 
-def label(variant: str) -> str:
-    """What a control or schedule is called in figures and reports."""
-    return (CONTROLS | SCHEDULES).get(variant, (variant, ""))[0]
+def rules_of(names: Sequence[str]) -> list[str]:
+    """Those of the names of lines that are rules; the name of somebody's rule may hold a slash."""
+    return [name for name in names if name != ALONE and name.partition("/")[0] not in set(names) - {name}]
 
 
 def check_controls(names: tuple[str, ...]) -> None:

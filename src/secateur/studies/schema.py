@@ -41,13 +41,13 @@ COMMON: dict[str, Variable] = {
     "n_synapses": Variable((*ROUND, "matrix"), "1", "synapses left in each weight matrix"),
     "n_units": Variable((*ROUND, "layer"), "1", "living units in each layer (all visible units count)"),
     "machine_bytes": Variable(ROUND, "byte", "float32 weights and biases of the compact machine"),
-    "n_epochs": Variable(ROUND, "1", "epochs of training of all layers so far; iterations of the exact gradient"),
     "lost_pixel": Variable((*ROUND, "pixel"), "1", "1 where a visible unit has lost all synapses"),
     "unit_information": Variable(
         (*ROUND, "unit"), "nat-2", "mean variance Fisher information of a first-hidden-layer unit's synapses"
     ),
     "effective_sample_size": Variable(ROUND, "1", "effective number of model states behind unit_information"),
     "split_r_hat": Variable(ROUND, "1", "split R-hat, of what mixes worst, of the chains behind unit_information"),
+    "n_epochs": Variable(ROUND, "1", "epochs of training of all layers so far; iterations of the exact gradient"),
 }
 """Variables of every study that the recorder fills. Round 0 is the trained machine before any pruning, equal at both
 stages."""

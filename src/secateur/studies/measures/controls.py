@@ -14,7 +14,7 @@ from secateur.figures.comparisons import clearly_positive, synapses_left
 from secateur.figures.likelihoods import trusted
 from secateur.figures.panels import Drawing
 from secateur.figures.wording import CHANCE, labels_of, mean_of, nouns_of, written
-from secateur.studies.lines import ALONE, CONTROLS, SCHEDULES, Line
+from secateur.studies.lines import ALONE, CONTROLS, SCHEDULES, rules_of
 from secateur.studies.measures.measure import Measure, Shown
 
 SECTION = "Beside the rules: controls and schedules"
@@ -75,7 +75,7 @@ class Controls(Measure):
 def _beside(results: xr.Dataset, known: Mapping[str, tuple[str, str]]) -> dict[str, dict[str, str]]:
     """By rule: the lines that stand beside it, by control or schedule."""
     names = [str(name) for name in results["criterion"].values]
-    rules = [name for name in names if Line.named(name).variant is None]
+    rules = rules_of(names)
     found: dict[str, dict[str, str]] = {}
     for rule in rules:
         lines = {v: f"{rule}/{v}" for v in known if f"{rule}/{v}" in names}
