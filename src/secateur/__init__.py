@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     __version__: str
-    from secateur import data, fisher, likelihood, model, pruning, recordings, sampling, studies, training
+    from secateur import data, figures, fisher, likelihood, model, pruning, recordings, sampling, studies, training
     from secateur.estimator import BoltzmannMachine
     from secateur.model.machine import Machine, receptive_field_mask
     from secateur.model.pairwise import PairwiseModel
@@ -34,6 +34,7 @@ _ATTRIBUTES = {
 }
 _MODULES = (
     "data",
+    "figures",
     "fisher",
     "likelihood",
     "model",
@@ -53,6 +54,7 @@ __all__ = [
     "Verdict",
     "data",
     "exchange",
+    "figures",
     "fisher",
     "likelihood",
     "load_machine",

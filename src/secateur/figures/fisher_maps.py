@@ -14,16 +14,15 @@ from matplotlib.figure import Figure
 from scipy.sparse.linalg import eigsh
 
 from secateur import fisher
-from secateur.figures.panels import Drawing, powers_of_ten, say_when_empty
-from secateur.figures.style import REFERENCE_COLOUR, WIDTH
+from secateur.figures.machines import DECADES, fisher_map, fisher_matrix
+from secateur.figures.machines import spectrum as draw_spectrum
+from secateur.figures.panels import Drawing, powers_of_ten
+from secateur.figures.style import WIDTH
 from secateur.figures.summary import mean_and_error
 from secateur.figures.tiles import COLOUR_BAR, MARGIN, axes_at, colour_bar
 from secateur.model.machine import Machine, Parameters
 
-_DECADES = 5
-"""Magnitudes more than this many powers of ten below the largest are drawn like zero."""
 _LEFT = 0.75  # inches beside a map, for its words
-_SPREAD = "#BDBDBD"
 
 
 class TrainedMachine:
@@ -53,32 +52,22 @@ class TrainedMachine:
 def whole_matrix(trained: TrainedMachine) -> Drawing:
     """The exact matrix as an image, magnitudes on a logarithmic scale."""
     places, machine = trained.places, trained.machine
-    magnitudes = abs(trained.matrix.dense()[np.ix_(places, places)])
-    largest = float(magnitudes.max())
-    smallest = largest / 10**_DECADES
-    norm, colours = LogNorm(smallest, largest), matplotlib.colormaps["cividis"]
     side = WIDTH - _LEFT - MARGIN
     figure = Figure(figsize=(WIDTH, side + 0.45 + COLOUR_BAR))
     axes = axes_at(figure, _LEFT, COLOUR_BAR + 0.1, side, side)
-    # Coloured once for both files, and averaged where there are more parameters than dots of the printer.
-    rgba = colours(norm(np.maximum(magnitudes, smallest)), bytes=True)
-    axes.imshow(rgba, interpolation="antialiased", aspect="auto")
-    edges = np.cumsum([0, machine.n_synapses, *machine.layer_sizes])
-    for edge in edges[1:-1]:
-        axes.axvline(edge - 0.5, color="white", linewidth=0.8)
-        axes.axhline(edge - 0.5, color="white", linewidth=0.8)
-    middles = [machine.n_synapses / 2, (machine.n_synapses + edges[-1]) / 2]
-    axes.set_yticks(middles, labels=["weights", "biases"])
-    axes.set_xticks(middles, labels=["weights", "biases"])
+    edges = np.cumsum([machine.n_synapses, *machine.layer_sizes])[:-1].tolist()
+    fisher_matrix(trained.matrix.dense()[np.ix_(places, places)], edges=edges, bar=False, ax=axes)
     axes.tick_params(length=0, pad=4, labelbottom=False, labeltop=True)
-    bar = colour_bar(figure, ScalarMappable(norm, colours), "|entry| (log scale)")
+    largest = float(abs(trained.matrix.dense()).max())
+    norm = LogNorm(largest / 10**DECADES, largest)
+    bar = colour_bar(figure, ScalarMappable(norm, matplotlib.colormaps["cividis"]), "|entry| (log scale)")
     powers_of_ten(bar.long_axis)
     caption = (
         f"Exact Fisher information matrix of trial 1's trained machine: {machine.n_synapses:,} weights, visible unit "
         "by "
         "visible unit and within each by hidden unit, the most informative first; then the biases of the visible and "
         "of the "
-        f"hidden units in the same order. Magnitudes below a {10**_DECADES:,}th part of the largest are drawn alike."
+        f"hidden units in the same order. Magnitudes below a {10**DECADES:,}th part of the largest are drawn alike."
     )
     return Drawing(figure, "Fisher information matrix", caption)
 
@@ -113,22 +102,10 @@ def diagonal(trained: TrainedMachine) -> Drawing:
 def spectrum(results: xr.Dataset) -> Drawing:
     """Eigenvalues of the trained machines by rank, mean and range over trials."""
     values = results["eigenvalue"].transpose("trial", "index").values.astype(float)
-    values = np.where(values > 0, values, np.nan)
     figure = Figure(figsize=(WIDTH, 3.3), layout="constrained")
-    axes = figure.subplots()
-    rank = results["index"].values
-    mean = mean_and_error(xr.DataArray(values, dims=("trial", "index")))[0].values
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    if known := np.isfinite(values).any():
-        low, high = np.nanmin(_filled(values, np.inf), axis=0), np.nanmax(_filled(values, -np.inf), axis=0)
-        axes.fill_between(rank, low, high, color=_SPREAD, linewidth=0)
-    axes.plot(rank, mean, color=REFERENCE_COLOUR, marker="o", markersize=3.5, markevery=list(range(min(10, len(rank)))))
-    say_when_empty(axes, values)
-    axes.set_xlabel("rank (log scale)")
+    axes = draw_spectrum(values, ax=figure.subplots())
     axes.set_ylabel("eigenvalue (log scale)")
-    powers_of_ten(axes.xaxis)
-    powers_of_ten(axes.yaxis)
+    known = bool((values > 0).any())
     spread = "" if len(values) == 1 else f"Line: mean over {len(values)} trials; grey: their range. "
     ratio = eigenvalue_ratio(results)
     mean_ratio, error = mean_and_error(xr.DataArray(ratio, dims="trial"))
@@ -166,9 +143,8 @@ def _map(trained: TrainedMachine, entries: Parameters, label: str) -> Figure:
     }
     for name, (x, y, width, height, values) in places.items():
         axes = axes_at(figure, x, y, width, height)
-        axes.imshow(values, cmap="cividis", norm=norm, interpolation="nearest", aspect="auto")
-        axes.set_xticks([])
-        axes.set_yticks([])
+        fisher_map(values, norm=norm, bar=False, ax=axes)
+        axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
         if name == "weights":
             axes.set_ylabel("visible units")
             axes.set_title(f"weights ({n_rows} × {n_columns})", loc="left", pad=4)
@@ -179,8 +155,3 @@ def _map(trained: TrainedMachine, entries: Parameters, label: str) -> Figure:
             axes.set_xlabel("hidden units, most informative first")
     colour_bar(figure, ScalarMappable(norm, matplotlib.colormaps["cividis"]), label)
     return figure
-
-
-def _filled(values: np.ndarray, with_: float) -> np.ndarray:
-    """Values with another number in the columns that hold none, so that those have a minimum and a maximum."""
-    return np.where(np.isfinite(values).any(axis=0)[None, :], values, with_)

@@ -13,6 +13,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from secateur.figures.fields import MOST_UNITS, fields_of, rgba_of, show_tiles, weight_norm
 from secateur.figures.panels import Drawing
 from secateur.figures.style import WIDTH, RuleStyle, rule_styles
 from secateur.figures.summary import listed, shown_rounds
@@ -34,8 +35,6 @@ from secateur.model.machine import Machine
 _UNPRUNED = RuleStyle("unpruned", "#222222", "o")
 LARGEST_R_HAT = 1.1
 """Split R-hat above this value means that chains had not mixed."""
-_MOST_UNITS = 5 * COLUMNS
-_ABSENT = (0.84, 0.84, 0.84, 1.0)
 _NOT_MEASURED = "#F3E3C3"
 
 
@@ -91,27 +90,20 @@ def receptive_fields(results: xr.Dataset, machines: Callable[[int, str, int], Ma
         machine = machines(trial, name, n_rounds)
         blocks.append((style, machine, _known(information, unsure, name, n_rounds)))
 
-    existing = [np.abs(np.asarray(m.weights[0])[np.asarray(m.masks[0])]) for _, m, _ in blocks]
-    weights = np.concatenate(existing)
-    largest = float(np.quantile(weights, 0.99)) if weights.size else 1.0
-    norm, colours = Normalize(-largest, largest), matplotlib.colormaps["RdBu_r"]
+    norm, colours = weight_norm([machine for _, machine, _ in blocks]), matplotlib.colormaps["RdBu_r"]
     grid = pixel_grid(results)
     windows = _windows(blocks[0][1], grid)
     figure, panels = stacked_tiles(
-        [math.ceil(min(max(m.layer_sizes[1], 1), _MOST_UNITS) / COLUMNS) for _, m, _ in blocks],
+        [math.ceil(min(max(m.layer_sizes[1], 1), MOST_UNITS) / COLUMNS) for _, m, _ in blocks],
         grid.shape if windows is None else windows.shape,
     )
     for axes, (style, machine, values) in zip(panels, blocks, strict=True):
-        fields, present, units = _fields(machine, values, grid)
-        rgba = np.where(present[..., None], colours(norm(fields)), _ABSENT)
-        rgba[:, ~grid.inside] = PAPER
+        fields = fields_of(machine, values[np.asarray(machine.unit_indices[1])], grid)
+        rgba = rgba_of(fields, norm, grid)
         if windows is not None:
-            rgba = windows.cut(rgba, units)
+            rgba = windows.cut(rgba, fields.units)
         frame(axes, style, f"{style.label}: {machine.layer_sizes[1]} of {machine.original_layer_sizes[1]} units")
-        if len(fields):
-            axes.imshow(mosaic(rgba, COLUMNS), interpolation="nearest", aspect="auto")
-        else:
-            axes.text(0.5, 0.5, "no unit left", transform=axes.transAxes, ha="center", va="center")
+        show_tiles(axes, rgba)
     colour_bar(figure, ScalarMappable(norm, colours), "weight (nats)")
     cut = "Each tile shows a unit's own receptive field only, wherever it lies in the image. "
     caption = (
@@ -181,8 +173,8 @@ def _by_number(blocks: list[tuple[RuleStyle, Machine, np.ndarray]]) -> str:
 
 
 def _at_most(blocks: list[tuple[RuleStyle, Machine, np.ndarray]]) -> str:
-    more = any(machine.layer_sizes[1] > _MOST_UNITS for _, machine, _ in blocks)
-    return f" (the first {_MOST_UNITS} are shown)" if more else ""
+    more = any(machine.layer_sizes[1] > MOST_UNITS for _, machine, _ in blocks)
+    return f" (the first {MOST_UNITS} are shown)" if more else ""
 
 
 class _Windows(NamedTuple):
@@ -204,7 +196,8 @@ class _Windows(NamedTuple):
 
 def _windows(unpruned: Machine, grid: PixelGrid) -> _Windows | None:
     """Windows that hold each unit's receptive field; none where fields are not small beside the image."""
-    present = _fields(unpruned, np.zeros(unpruned.original_layer_sizes[1]), grid, len(unpruned.unit_indices[1]))[1]
+    n_units = len(unpruned.unit_indices[1])
+    present = fields_of(unpruned, np.zeros(n_units), grid, n_units).present
     firsts, sizes = [], []
     for axis, length in zip((2, 1), grid.shape, strict=True):
         along = np.asarray(present.any(axis=axis))
@@ -215,20 +208,3 @@ def _windows(unpruned: Machine, grid: PixelGrid) -> _Windows | None:
     if 2 * sizes[0] > grid.shape[0] or 2 * sizes[1] > grid.shape[1]:
         return None
     return _Windows((sizes[0], sizes[1]), *firsts)
-
-
-def _fields(
-    machine: Machine, information: np.ndarray, grid: PixelGrid, most: int = _MOST_UNITS
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Receptive fields ``(units, height, width)`` on the original grid, where synapses are, and original indices of the
-    units, most informative first.
-    """
-    indices = np.asarray(machine.unit_indices[1])
-    order = np.argsort(-information[indices], kind="stable")[:most]
-    pixels = grid.places[np.asarray(machine.unit_indices[0])]
-    found = []
-    for array in (machine.weights[0], machine.masks[0]):
-        fields = np.zeros((order.size, math.prod(grid.shape)), np.asarray(array).dtype)
-        fields[:, pixels] = np.asarray(array).T[order]
-        found.append(fields.reshape(-1, *grid.shape))
-    return found[0], found[1], indices[order]

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from secateur.figures import Caption, rule_styles, save
+from secateur.figures.neurons import name_axis
 from secateur.figures.panels import Drawing, rule_line
-from secateur.figures.stiffness import name_axis
 from secateur.figures.style import RC, REFERENCE_COLOUR, WIDTH
 
 _NOUN = {"couplings": "couplings", "machine": "synapses"}
