@@ -50,8 +50,26 @@ def test_run_and_report(monkeypatch, capsys, tmp_path):
         assert {p.name for p in out.iterdir()} == expected
         code, _, stderr = call(there, capsys, "run", "digits", "--out", out, *settings)
         assert code == 2 and "exists already; choose another folder or say --overwrite" in stderr
-    code, listed, _ = call(monkeypatch, capsys, "info", out)
-    machines = sorted(line.partition(": ")[0].removeprefix("machines/") for line in listed.splitlines())
+    code, told, _ = call(monkeypatch, capsys, "info", out)
+    assert code == 0
+    said = told.splitlines()
+    assert said[0].startswith(f"{out}: study digits (size quick): ")
+    assert said[1].startswith("finished, ")
+    assert (
+        "1 trials of 1 rounds that take " in told and "trained: 1 of 1 trials; rounds finished by every trial:" in said
+    )
+    assert [line.split() for line in said if line.startswith("  ")] == [["variance-fi", "1"], [own, "1"]]
+    assert f"'secateur info {out / 'machines'}' lists them" in told and said[-1] == f"report: {out / 'report.html'}"
+    (out / "results.nc").rename(tmp_path / "results.nc")
+    machine = out / "machines" / "trial-00" / "variance-fi" / "round-01.safetensors"
+    machine.rename(tmp_path / "away.safetensors")
+    told = call(monkeypatch, capsys, "info", out)[1]  # as after an interruption, and without the rule's file
+    assert f"not finished; continue with 'secateur resume {out}'" in told
+    assert [line.split() for line in told.splitlines() if line.startswith("  ")] == [["variance-fi", "0"], [own, "1"]]
+    (tmp_path / "results.nc").rename(out / "results.nc")
+    (tmp_path / "away.safetensors").rename(machine)
+    code, listed, _ = call(monkeypatch, capsys, "info", out / "machines")
+    machines = sorted(line.partition(": ")[0] for line in listed.splitlines())
     assert code == 0
     assert machines == sorted(
         p.relative_to(out / "machines").as_posix() for p in (out / "machines").rglob("*.safetensors")

@@ -59,6 +59,25 @@ def test_the_command_tells_what_was_found(fitted):
     assert findings[-1].startswith("The ranking of couplings beyond rates") or "are not named" in findings[-1]
 
 
+def test_info_of_words_and_of_a_fitted_recording(fitted, monkeypatch, capsys):
+    folder, _, source = fitted
+    code, told, _ = call(monkeypatch, capsys, "info", source)
+    states = sc.load_words(source).states
+    assert code == 0
+    assert told.startswith(f"{source}: words of a recording, {source.stat().st_size:,} bytes\n")
+    assert f"here: 600 bins x 4 units, {states.mean():.2%} of them 1" in told
+    assert "epochs: 0 (100 bins), 1 (100 bins), 2 (100 bins)" in told and "bins of 0.02 s" in told
+    code, told, _ = call(monkeypatch, capsys, "info", folder.path)
+    assert code == 0
+    assert told.startswith(f"{folder.path}: fitted recording of words.npz, finished 20")
+    said = told.splitlines()
+    assert all(sentence in said for sentence in map(str, folder.results.attrs["findings"]))
+    stored = np.atleast_1d(folder.results.attrs.get("warnings", []))
+    assert [line for line in said if line.startswith("warning: ")] == [f"warning: {text}" for text in stored]
+    assert "folds 3" in told and "seed 5" in told
+    assert f"machine: {folder.path / 'machines' / 'rbm-3.safetensors'}" in said
+
+
 def test_the_folder_holds_everything_and_every_variable_says_what_it_is(fitted):
     folder, _, source = fitted
     results = folder.results

@@ -1,4 +1,4 @@
-"""The commands on the user's own arrays and saved machines: fit, info, prune, sample, fisher.
+"""The commands on the user's own arrays and saved machines: fit, info, sample, fisher.
 
 Thin over the Python functions; heavy imports wait until a command needs them.
 """
@@ -13,55 +13,35 @@ import typer
 
 from secateur.commands.options import (
     MACHINE_SUFFIX,
-    averages_in_words,
     beside_independent,
     check_out,
-    fractions_from,
     importance_from,
     in_words,
     numbers_from,
     parted,
     quietly,
-    retraining_from,
-    rounds_after,
-    rows_for,
     write_npy,
 )
+from secateur.commands.parameters import (
+    AveragesSampler,
+    Binarize,
+    BurnIn,
+    Chains,
+    Change,
+    Draws,
+    Drop,
+    Labels,
+    MachineArgument,
+    Overwrite,
+    SamplerOption,
+    Seed,
+    SourceOption,
+    Sweeps,
+)
 from secateur.commands.printing import say
-from secateur.commands.recordings import fit_words, prune_fitted
-from secateur.commands.rounds import Judge, round_of, save_round, watched
+from secateur.commands.prune import prune
+from secateur.commands.recordings import fit_words
 from secateur.commands.scores import score
-from secateur.storage.limits import MAX_EPOCHS, MAX_ROUNDS, MAX_SEED
-
-MachineArgument = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="A saved machine (.safetensors).")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
-Seed = Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of all random numbers.")]
-Rounds = Annotated[
-    int | None, typer.Option(min=1, max=MAX_ROUNDS, help="Rounds of pruning; all machines go into a folder.")
-]
-SourceOption = Annotated[
-    Literal["exact", "sampled"] | None,
-    typer.Option("--source", help="Where averages come from. [default: exact where possible, else sampled]"),
-]
-SamplerOption = Annotated[
-    str, typer.Option("--sampler", help="gibbs, tempering, or auto: gibbs, and tempering where gibbs does not mix.")
-]
-AveragesSampler = Annotated[
-    str | None,
-    typer.Option("--sampler", help="Where averages are sampled: gibbs, tempering or auto. [default: auto]"),
-]
-Chains = Annotated[int | None, typer.Option(help="Independent chains, where averages are sampled.")]
-Draws = Annotated[int | None, typer.Option(help="Draws per chain.")]
-Sweeps = Annotated[int | None, typer.Option(help="Gibbs sweeps from one draw to the next.")]
-BurnIn = Annotated[int | None, typer.Option(help="Sweeps before the first draw.")]
-Binarize = Annotated[float | None, typer.Option(help="Values above this become 1, all others 0.")]
-Drop = Annotated[
-    list[str] | None, typer.Option("--drop", metavar="COLUMN", help="A column of a .csv to leave out; may come again.")
-]
-Labels = Annotated[
-    str | None, typer.Option("--labels", metavar="COLUMN", help="The column of a .csv that holds labels: no unit.")
-]
-Change = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of training.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -161,11 +141,19 @@ def fit(
 
 
 def info(
-    path: Annotated[Path, typer.Argument(exists=True, help="A saved machine, or a folder with machines in it.")],
+    path: Annotated[
+        Path, typer.Argument(exists=True, help="A saved machine, words, a fitted recording, a study, or a folder.")
+    ],
 ) -> None:
-    """Show layers, synapses, dead units and lineage of a saved machine, or one line for each machine in a folder."""
+    """Show what a file or folder is: a machine's layers, synapses, dead units and lineage; what words, a fitted
+    recording or a study hold and how far it is; of any other folder one line for each machine.
+    """
+    from secateur.commands.contents import described
     from secateur.commands.summary import describe_file, describe_folder
 
+    if (found := described(path)) is not None:
+        say(found)
+        return
     if path.is_file():
         say(describe_file(path))
         return
@@ -175,142 +163,6 @@ def info(
         n_damaged += not sound
     if n_damaged:
         raise OSError(f"{n_damaged} of the files in {path} are no sound machines (see above)")
-
-
-def prune(
-    machine: Annotated[
-        Path, typer.Argument(exists=True, help="A saved machine (.safetensors), or the folder of a fitted recording.")
-    ],
-    criterion: Annotated[
-        str | None,
-        typer.Option(
-            help="A rule's name, or your own as module:function; of a recording several, separated by commas. "
-            "[default: variance-fi; of a recording that, fi-times-weight-squared, weight-magnitude and random]"
-        ),
-    ] = None,
-    fraction: Annotated[
-        str | None,
-        typer.Option(
-            help="Share of each weight matrix's synapses; one or one per matrix. [default: 0.5; of a recording 0.3]"
-        ),
-    ] = None,
-    what: Annotated[
-        Literal["couplings", "machine"] | None,
-        typer.Option(help="Of a recording: couplings of the pairwise model, or the machine. [default: couplings]"),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="File for the pruned machine; a folder with --rounds. Not needed for --dry-run.")
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would go; write nothing.")] = False,
-    rounds: Rounds = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(exists=True, dir_okay=False, help="0/1 rows, for judging, rules and retraining."),
-    ] = None,
-    retrain_epochs: Annotated[
-        int, typer.Option(min=0, max=MAX_EPOCHS, help="Passes through the rows after every round.")
-    ] = 0,
-    binarize: Binarize = None,
-    drop: Drop = None,
-    labels: Labels = None,
-    change: Change = None,
-    zeros: Annotated[
-        Literal["all", "fraction"], typer.Option(help="Of too many synapses of zero importance: which go.")
-    ] = "fraction",
-    source: SourceOption = None,
-    chains: Chains = None,
-    draws: Draws = None,
-    sweeps: Sweeps = None,
-    burn_in: BurnIn = None,
-    sampler: AveragesSampler = None,
-    seed: Seed = 0,
-    overwrite: Overwrite = False,
-) -> None:
-    """Remove the least important synapses and the units that die with them; --set takes settings of retraining.
-
-    With --data every round says what likelihood the machine gives the rows, beside independent units.
-
-    Of a fitted recording: how many couplings can go before held-out prediction suffers, by several rules.
-    """
-    if machine.is_dir():
-        others = {
-            "--out": out, "--data": data, "--retrain-epochs": retrain_epochs, "--binarize": binarize, "--drop": drop,
-            "--labels": labels, "--set": change,
-            "--source": source, "--chains": chains, "--draws": draws, "--sweeps": sweeps, "--burn-in": burn_in,
-            "--sampler": sampler, "--dry-run": dry_run, "--zeros": zeros == "all",
-        }  # fmt: skip
-        if given := [name for name, value in others.items() if value]:
-            raise ValueError(f"{given[0]} is for saved machines; a recording is pruned in its own folder, leave it out")
-        prune_fitted(machine, what, criterion, fraction, rounds, seed, overwrite)
-        return
-    if what is not None:
-        raise ValueError("--what is for the folder of a fitted recording; leave it out for a saved machine")
-    criterion, fraction = criterion or "variance-fi", fraction or "0.5"
-    if out is None and not dry_run:
-        raise ValueError("--out is missing; give a file for the pruned machine, or say --dry-run")
-    if out is not None and not dry_run and rounds is None:
-        check_out(out, overwrite, MACHINE_SUFFIX)
-    import jax
-
-    from secateur.pruning import prune_and_retrain, removed, rule_named
-    from secateur.storage.machines import read_machine
-
-    rule = rule_named(criterion)
-    parent = read_machine(machine)
-    shares = fractions_from(fraction, parent.machine)
-    if data is None and (drop or labels is not None):
-        raise ValueError("--drop and --labels name columns of --data; give it, or leave them out")
-    retraining = retraining_from(data, retrain_epochs, change)
-    rows = None if data is None else rows_for(parent.machine, data, binarize, drop or (), labels)
-    how = importance_from(parent.machine, source, chains, draws, sweeps, burn_in, sampler)
-    trained_on, judged_on = (None, None) if rows is None else (rows, rows)
-    if dry_run and retraining is not None:
-        say("what later rounds would take depends on retraining, which a dry run leaves out; the first round:")
-        rounds, retraining = 1, None
-    elif retraining is not None and rows is not None:
-        trained_on, judged_on = parted(rows, seed)
-    averages = "none" if not rule.needs else "exact" if how == "exact" else how.model_dump()
-    n_rounds, first = rounds or 1, round_of(parent)
-    earlier = [] if out is None or dry_run or rounds is None else rounds_after(first, out, overwrite)
-    facts = {
-        "fraction": shares,
-        "zeros": zeros,
-        "seed": seed,
-        "averages": averages,
-    }
-    if retraining is not None and data is not None:
-        facts |= {"retrained_on": data.name, "retraining": retraining.model_dump(mode="json")}
-    before, place = parent.machine, machine
-    loop = prune_and_retrain(
-        before,
-        trained_on if retraining is not None or "rows" in rule.needs else None,
-        criterion,
-        n_rounds=n_rounds,
-        fraction=shares,
-        retraining=retraining,
-        key=jax.random.key(seed),
-        importance=how,
-        zeros=zeros,
-    )
-    judge = None
-    if not dry_run and trained_on is not None and judged_on is not None:
-        judge = Judge(trained_on, judged_on, retraining is not None, seed)
-        say(f"before: {judge(before)}")
-    for done in loop if retraining is None else watched(loop, criterion, n_rounds):
-        number = first + done.number
-        say(f"round {number} by {criterion}, {averages_in_words(done.sources[0])}")
-        say(removed(before, done.pruned, done.counts[0]))
-        if judge is not None:
-            say(judge(done.retrained))
-        before = done.retrained
-        if out is not None and not dry_run:
-            file = out if rounds is None else out / f"round-{number:02d}{MACHINE_SUFFIX}"
-            while earlier:  # they descend from what is replaced now
-                earlier.pop().unlink()
-            save_round(file, done.retrained, place, facts | {"criterion": criterion, "round": number})
-            place = file
-    if out is not None and not dry_run:
-        say(f"{'machine' if rounds is None else 'machines'}: {out}")
 
 
 def sample(

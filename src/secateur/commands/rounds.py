@@ -20,7 +20,7 @@ MOST_ROUNDS = 10**6
 """Most rounds that a machine may have been through, in all commands together."""
 
 
-class Judge:
+class LikelihoodOfRows:
     """Says, in words, what likelihood machines give rows.
 
     Parameters
