@@ -19,7 +19,7 @@ from secateur.studies import StudyFolder, load_config
 from secateur.studies.config import resolved
 from secateur.studies.defaults import config_for_files
 from secateur.studies.describe import settings_of, study_schema
-from secateur.studies.own_rows import OwnRows, OwnWords, given_from
+from secateur.studies.own_rows import OwnRows, OwnWords, given_from, read_own_rows
 from secateur.studies.settings import DataSettings
 from secateur.studies.sources import read_rows_of
 
@@ -280,6 +280,10 @@ def test_data_that_do_not_fit_are_refused(data, message, tmp_path):
         (["run", "--data", "rows.csv", "--labels", "kind"], "labels must be a file or a column of"),
         (["run", "--data", "rows.csv", "--set", "epochs=3"], "unknown setting 'epochs'; did you mean"),
         (["run", "--data", "noise.npy"], "noise.npy cannot be read as a table"),
+        (["run", "--data", "noise.npy", "--drop", "a"], "--drop names columns of .csv and .txt, which"),
+        (["run", "digits", "--drop", "a"], "--drop goes with --data; leave it out"),
+        (["run", "--data", "rows.csv", "--drop", "z"], "it has no column 'z'; its columns are 'a', 'b', 'c'"),
+        (["run", "--data", "rows.csv", "--labels", "kind"], "--labels must be a file or a column of"),
         (["studies", "digitz"], "did you mean 'digits'?"),
     ],
 )
@@ -289,6 +293,38 @@ def test_wrong_use_is_one_line(arguments, message, tmp_path, monkeypatch, capsys
     (tmp_path / "noise.npy").write_bytes(bytes(range(200)))
     assert message in refused(monkeypatch, capsys, *arguments)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["noise.npy", "rows.csv"]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "txt"])
+def test_columns_that_are_no_units_are_named_and_the_remedies_work(tmp_path, suffix):
+    """An index, a column of words and one of labels, in rows and test rows; what is left are the units, to the bit."""
+    rows = (np.random.default_rng(0).random((60, 4)) < 0.4).astype(int)
+    frame = pd.DataFrame(rows, columns=list("abcd"))
+    frame.insert(0, "number", np.arange(60))
+    frame.insert(2, "subject", np.where(rows[:, 0] == 1, "rat", "mouse"))
+    frame["kind"] = np.arange(60) % 3
+    frame[:40].to_csv(tmp_path / f"rows.{suffix}", index=False)
+    frame[40:].to_csv(tmp_path / f"test_rows.{suffix}", index=False)
+    drop: list[str] = []
+    for message, more in (("column 'subject' is no unit", "subject"), ("column 'number' numbers the rows", "number")):
+        with pytest.raises(ValueError, match=f"{message}.* --drop {more}"):
+            config_for_files(tmp_path, {}, {"labels": "kind", "drop": drop} if drop else {"labels": "kind"})
+        drop.append(more)
+    config = config_for_files(tmp_path, {}, {"labels": "kind", "drop": drop}).config
+    own = read_own_rows(config.data)
+    np.testing.assert_array_equal(own.rows, rows[:40])
+    np.testing.assert_array_equal(own.test, rows[40:])
+    assert own.classes == ["0", "1", "2"]
+    np.testing.assert_array_equal(own.test_labels, np.arange(40, 60) % 3)
+    named = config.data.model_copy(update={"drop": ("number",)})  # from a study's file, settings are named
+    with pytest.raises(ValueError, match=r"data\.labels = 'subject' .* or data\.drop = \['subject'\]"):
+        read_own_rows(named)
+
+
+def test_options_for_rows_are_refused_beside_words(tmp_path, recording, monkeypatch, capsys):
+    recording.save(tmp_path / "words.npz")
+    line = refused(monkeypatch, capsys, "run", "--data", tmp_path / "words.npz", "--binarize", "0.5")
+    assert "--binarize is for rows, but" in line and "leave it out" in line
 
 
 def test_settings_chosen_from_the_data_bound_the_work(tmp_path):

@@ -74,6 +74,10 @@ def run_study(
     labels: Annotated[
         str | None, typer.Option(help="Labels of --data: a file, a column of a .csv, or an array of an .npz.")
     ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="A column of --data's .csv to leave out; may come again."),
+    ] = None,
     image_shape: Annotated[str | None, typer.Option(help="Height and width of --data's images, e.g. 28x28.")] = None,
     binarize: Annotated[
         str | None, typer.Option(help="How grey levels become 0 and 1: mean, redraw (every epoch), or a threshold.")
@@ -110,7 +114,7 @@ def run_study(
     }
     changes = {name: value for name, value in given.items() if value is not None}
     changes |= dict(parse_change(text) for text in change or [])
-    own = {"labels": labels, "image_shape": image_shape, "binarize": binarize}
+    own = {"labels": labels, "drop": drop, "image_shape": image_shape, "binarize": binarize}
     config = chosen_config(study, size, data, own, changes)
     folder = out or Path(f"{config.name}-{config.size}")
     with _watched(folder) as progress:

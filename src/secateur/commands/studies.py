@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 def chosen_config(
-    study: str | None, size: str | None, data: Path | None, own: dict[str, str | None], changes: dict[str, Any]
+    study: str | None, size: str | None, data: Path | None, own: dict[str, Any], changes: dict[str, Any]
 ) -> StudyConfig:
     """Settings of a named study, or chosen from data, which is told on standard error."""
     from secateur.studies.config import load_config
     from secateur.studies.defaults import config_for_files
     from secateur.studies.sources import check_data
 
-    given = {name: value for name, value in own.items() if value is not None}
+    given = {name: value for name, value in own.items() if value is not None and value != []}
     if (study is None) == (data is None):
         got = "neither" if study is None else "both"
         raise ValueError(
@@ -41,7 +41,7 @@ def chosen_config(
     return chosen.config
 
 
-def _data_changes(given: dict[str, str]) -> dict[str, Any]:
+def _data_changes(given: dict[str, Any]) -> dict[str, Any]:
     changes: dict[str, Any] = dict(given)
     if "labels" in given and Path(given["labels"]).is_file():
         changes["labels"] = str(Path(given["labels"]).absolute())

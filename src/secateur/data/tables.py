@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,7 +72,13 @@ def find_in_folder(folder: Path) -> dict[str, Path]:
 
 
 def read_tables(
-    rows: Path, labels: str | Path | None = None, test_rows: Path | None = None, test_labels: Path | None = None
+    rows: Path,
+    labels: str | Path | None = None,
+    test_rows: Path | None = None,
+    test_labels: Path | None = None,
+    *,
+    drop: Sequence[str] = (),
+    in_settings: bool = False,
 ) -> Tables:
     """Rows and what belongs to them.
 
@@ -82,9 +89,14 @@ def read_tables(
         of an ``.npz`` file may be named ``rows``, ``labels``, ``test_rows``, ``test_labels`` or as is usual
         (``x_train``, ``y_train``, ...).
     labels
-        A file with one label per row, or the name of a column of a ``.csv`` or of an array of an ``.npz``.
+        A file with one label per row, or the name of a column of a ``.csv`` or ``.txt`` (test rows in such a file have
+        it as well) or of an array of an ``.npz``.
     test_rows, test_labels
         Files of rows that are kept for testing.
+    drop
+        Columns of ``.csv`` and ``.txt`` to leave out, by name.
+    in_settings
+        Whether labels and columns are named by settings of a study and not by options, for messages.
 
     Raises
     ------
@@ -93,9 +105,14 @@ def read_tables(
     ValueError
         If a file is of another kind, damaged or too large, or does not hold such a table.
     """
-    found = _rows_and_labels(rows, labels)
+    how = _Columns(tuple(drop), in_settings)
+    found = _rows_and_labels(rows, labels, how)
     if found.test_rows is None and test_rows is not None:
-        found = found._replace(test_rows=_table(test_rows))
+        # The column of labels is none of the test rows' units either.
+        both = test_labels is None and _is_text(rows) and _is_text(test_rows)
+        in_column = both and labels is not None and not Path(labels).is_file()
+        of_test = _rows_and_labels(test_rows, labels if in_column else None, how)
+        found = found._replace(test_rows=of_test.rows, test_labels=of_test.labels)
     if found.test_labels is None and test_labels is not None:
         found = found._replace(test_labels=_labels(test_labels))
     return checked_tables(found, str(rows))
@@ -133,13 +150,31 @@ def checked_tables(found: Tables, what: str) -> Tables:
     return found
 
 
-def _rows_and_labels(path: Path, labels: str | Path | None) -> Tables:
+class _Columns(NamedTuple):
+    """Columns of text files to leave out, and whether settings or options name them."""
+
+    drop: tuple[str, ...] = ()
+    in_settings: bool = False
+
+    def check(self, path: Path) -> None:
+        """Refuse columns of a file that has no names."""
+        if self.drop and not _is_text(path):
+            option = "data.drop" if self.in_settings else "--drop"
+            raise ValueError(f"{option} names columns of .csv and .txt, which {path} is not; leave it out")
+
+
+def _is_text(path: Path) -> bool:
+    return path.suffix.lower() in (".csv", ".txt")
+
+
+def _rows_and_labels(path: Path, labels: str | Path | None, how: _Columns) -> Tables:
     regular_file(path)
+    how.check(path)
     if path.suffix == ".npz":
         return _of_npz(path, labels)
-    if labels is not None and path.suffix == ".csv" and not Path(labels).is_file():
-        return _of_column(path, str(labels))
-    return Tables(_table(path), None if labels is None else _labels(Path(labels)))
+    if labels is not None and _is_text(path) and not Path(labels).is_file():
+        return _of_column(path, str(labels), how)
+    return Tables(_table(path, how), None if labels is None else _labels(Path(labels)))
 
 
 def _of_npz(path: Path, labels: str | Path | None) -> Tables:
@@ -171,17 +206,17 @@ def _of_npz(path: Path, labels: str | Path | None) -> Tables:
     return Tables(**found)
 
 
-def _of_column(path: Path, column: str) -> Tables:
+def _of_column(path: Path, column: str, how: _Columns) -> Tables:
     regular_file(path)
     with _named(path):
         try:
-            found = read_text_table(path, MAX_VALUES, labels=column, droppable=False)
+            found = read_text_table(path, MAX_VALUES, drop=how.drop, labels=column, in_settings=how.in_settings)
         except ValueError as error:
-            missing = (
-                f"labels must be a file or a column of {path}, got {column!r}; " if "no column" in str(error) else ""
-            )
-            raise ValueError(missing + str(error)) from error
-        if suspect := suspect_column(found, droppable=False):
+            option = "data.labels" if how.in_settings else "--labels"
+            missing = f"no column {column!r}" in str(error)
+            told = f"{option} must be a file or a column of {path}, got {column!r}; " if missing else ""
+            raise ValueError(told + str(error)) from error
+        if suspect := suspect_column(found, how.in_settings):
             raise ValueError(suspect)
     assert found.labels is not None
     labels = found.labels
@@ -191,7 +226,7 @@ def _of_column(path: Path, column: str) -> Tables:
     return Tables(found.values, labels)
 
 
-def _table(path: Path) -> np.ndarray:
+def _table(path: Path, how: _Columns = _Columns()) -> np.ndarray:  # noqa: B008
     regular_file(path)
     with _named(path):
         if path.suffix == ".npy":
@@ -202,8 +237,8 @@ def _table(path: Path) -> np.ndarray:
                 raise ValueError(f"it holds the arrays {', '.join(sorted(names))}; expected a single one")
             return read_npz(path, 8 * MAX_VALUES)[names[0]]
         if path.suffix.lower() in (".csv", ".txt"):
-            found = read_text_table(path, MAX_VALUES, droppable=False)
-            if suspect := suspect_column(found, droppable=False):
+            found = read_text_table(path, MAX_VALUES, drop=how.drop, in_settings=how.in_settings)
+            if suspect := suspect_column(found, how.in_settings):
                 raise ValueError(suspect)
             return found.values
         if _is_idx(path):

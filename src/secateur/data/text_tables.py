@@ -25,7 +25,7 @@ class TextTable(NamedTuple):
 
 
 def read_text_table(
-    path: Path, max_values: int, *, drop: Sequence[str] = (), labels: str | None = None, droppable: bool = True
+    path: Path, max_values: int, *, drop: Sequence[str] = (), labels: str | None = None, in_settings: bool = False
 ) -> TextTable:
     """The table of a file, with at most one line of names above the numbers; reasons in few words.
 
@@ -42,8 +42,8 @@ def read_text_table(
         Names of columns to leave out.
     labels
         Name of a column whose values are returned apart, as text.
-    droppable
-        Whether the command that reads has ``--drop``, for messages.
+    in_settings
+        Whether columns are left out by settings of a study and not by options, for messages.
 
     Raises
     ------
@@ -80,10 +80,10 @@ def read_text_table(
     kept = [column for column in range(width) if column not in left_out]
     if not kept:
         raise ValueError("no column is left; drop fewer")
-    return TextTable(_numbers(lines, mark, kept, names, droppable), [names[column] for column in kept], apart)
+    return TextTable(_numbers(lines, mark, kept, names, in_settings), [names[column] for column in kept], apart)
 
 
-def suspect_column(table: TextTable, droppable: bool = True) -> str | None:
+def suspect_column(table: TextTable, in_settings: bool = False) -> str | None:
     """Why a column is no unit, in words with the remedy: an index, or labels beside columns of 0 and 1."""
     if table.names is None or table.values.shape[1] < 2:
         return None
@@ -91,13 +91,12 @@ def suspect_column(table: TextTable, droppable: bool = True) -> str | None:
     for column, name in enumerate(table.names):
         values = table.values[:, column]
         if len(values) > 2 and not binary[column] and _counts(values):
-            remedy = f"leave it out with --drop {_quoted(name)}" if droppable else "take it out of the file"
-            return f"column {name!r} numbers the rows; {remedy}"
+            return f"column {name!r} numbers the rows; leave it out with {_left_out(name, in_settings)}"
     odd = np.flatnonzero(~binary)
     if len(odd) == 1 and not np.isnan(table.values[:, odd[0]]).any():
         name = table.names[odd[0]]
         value = next(value for value in table.values[:, odd[0]] if value not in (0, 1))
-        return f"column {name!r} holds {value:g} where all others hold 0 and 1 only; {_remedy(name, droppable)}"
+        return f"column {name!r} holds {value:g} where all others hold 0 and 1 only; {_remedy(name, in_settings)}"
     return None
 
 
@@ -147,7 +146,7 @@ def _numbers(
     mark: str | None,
     kept: list[int] | None = None,
     names: list[str] | None = None,
-    droppable: bool = True,
+    in_settings: bool = False,
 ) -> np.ndarray:
     """The kept columns as numbers; told by line and column where a cell is none."""
     try:
@@ -167,7 +166,7 @@ def _numbers(
             text = _TRUTH.get(cell.lower(), cell)
             text = text.replace(",", ".") if mark == ";" else text
             if not _is_number(text):
-                raise ValueError(_no_number(number, column, cell, names, droppable))
+                raise ValueError(_no_number(number, column, cell, names, in_settings))
             row.append(float(text))
         if len(fields) != n_columns:
             raise ValueError(_unequal(number, len(fields), first, n_columns))
@@ -175,16 +174,20 @@ def _numbers(
     return np.array(rows, np.float32)
 
 
-def _no_number(line: int, column: int, cell: str, names: list[str] | None, droppable: bool) -> str:
+def _no_number(line: int, column: int, cell: str, names: list[str] | None, in_settings: bool) -> str:
     told = f"line {line}, column {column + 1} holds {cell!r}, which is no number; "
     if names is None or cell.lower() in _MISSING:
         return told + "leave such lines out, and columns of names; one line of names may stand at the top"
-    return f"{told}column {names[column]!r} is no unit: {_remedy(names[column], droppable)}"
+    return f"{told}column {names[column]!r} is no unit: {_remedy(names[column], in_settings)}"
 
 
-def _remedy(name: str, droppable: bool) -> str:
-    other = f"--drop {_quoted(name)}" if droppable else "take it out of the file"
-    return f"say --labels {_quoted(name)} if these are labels, or {other}"
+def _remedy(name: str, in_settings: bool) -> str:
+    labels = f"data.labels = {name!r}" if in_settings else f"--labels {_quoted(name)}"
+    return f"say {labels} if these are labels, or {_left_out(name, in_settings)}"
+
+
+def _left_out(name: str, in_settings: bool) -> str:
+    return f"data.drop = [{name!r}]" if in_settings else f"--drop {_quoted(name)}"
 
 
 def _column(lines: dict[int, str], mark: str | None, column: int) -> np.ndarray:

@@ -54,7 +54,7 @@ def config_for_files(
     changes
         Settings to change, by dotted name.
     data_changes
-        ``labels``, ``test_rows``, ``test_labels``, ``image_shape`` and ``binarize``, where they are given.
+        ``labels``, ``drop``, ``test_rows``, ``test_labels``, ``image_shape`` and ``binarize``, where they are given.
 
     Raises
     ------
@@ -68,13 +68,17 @@ def config_for_files(
         raise FileNotFoundError(f"there is no file or folder {data}; give the path of your rows")
     files = sorted(p for p in path.iterdir() if is_words_file(p)) if path.is_dir() else [path]
     if files and all(is_words_file(file) for file in files):
+        if data_changes:
+            option = next(iter(data_changes)).replace("_", "-")
+            raise ValueError(f"--{option} is for rows, but {data} holds words, which are 0 and 1 already; leave it out")
         return _chosen(
             [load_words(f) for f in files], {"dataset": "words", "rows": [str(f) for f in files]}, path, changes
         )
     found = {name: str(p) for name, p in find_in_folder(path).items()} if path.is_dir() else {"rows": str(path)}
     settings: dict[str, Any] = {"dataset": "rows"} | found | (data_changes or {})
     parts = {name: settings[name] for name in ("labels", "test_rows", "test_labels") if name in settings}
-    tables = read_tables(Path(settings["rows"]), **{n: p if n == "labels" else Path(p) for n, p in parts.items()})
+    paths: dict[str, Any] = {name: part if name == "labels" else Path(part) for name, part in parts.items()}
+    tables = read_tables(Path(settings["rows"]), **paths, drop=settings.get("drop", ()))
     return _chosen(tables, settings, path, changes)
 
 

@@ -181,7 +181,14 @@ def read_own_rows(data: DataSettings) -> OwnRows:
     labels: Any = path(data.labels)
     if labels is not None and not labels.is_file():
         labels = data.labels
-    tables = read_tables(data.path(data.rows), labels, path(data.test_rows), path(data.test_labels))
+    tables = read_tables(
+        data.path(data.rows),
+        labels,
+        path(data.test_rows),
+        path(data.test_labels),
+        drop=data.drop or (),
+        in_settings=True,
+    )
     return OwnRows(data, tables, _name(data.rows))
 
 

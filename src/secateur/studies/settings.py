@@ -79,7 +79,10 @@ class DataSettings(_Settings):
     rows: str | tuple[str, ...] | None = Field(
         None, description="file of rows (.npy, .npz, .csv, .txt, IDX), or files of words (rows, words)"
     )
-    labels: str | None = Field(None, description="file with a label for every row, or the array of an .npz (rows)")
+    labels: str | None = Field(
+        None, description="file with a label for every row, a column of a .csv, or the array of an .npz (rows)"
+    )
+    drop: tuple[str, ...] | None = Field(None, description="columns of a .csv or .txt to leave out, by name (rows)")
     test_rows: str | None = Field(None, description="file of rows that are kept for testing (rows)")
     test_labels: str | None = Field(None, description="their labels (rows)")
     image_shape: tuple[int, int] | None = Field(None, description="height and width where rows are images (rows)")
