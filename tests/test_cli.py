@@ -113,7 +113,7 @@ def test_version(monkeypatch, capsys):
         (["run", "digitz"], "unknown study 'digitz'"),
         (["run", "digits", "--foo"], "No such option: --foo"),
         (["run", "digits", "--trials", "many"], "Invalid value for '--trials'"),
-        (["run", "digits", "--trials", "0"], "trials: Input should be greater than or equal to 1 (got 0)"),
+        (["run", "digits", "--trials", "0"], "--trials: must be at least 1 (got 0)"),
         (["run", "digits", "--criteria", "fisher"], "unknown criterion 'fisher'"),
         (["run", "digits", "--set", "epochs=3"], "unknown setting 'epochs'"),
         (

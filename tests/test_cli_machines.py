@@ -17,6 +17,7 @@ from conftest import small_machine
 from secateur import fisher
 from secateur.commands.options import importance_from, in_words
 from secateur.commands.summary import summary
+from secateur.commands.wording import in_words_of_options
 from secateur.fisher.table import COLUMNS, fisher_table
 from secateur.likelihood.comparison import independent_log_probability, rates_of
 from secateur.model import enumeration
@@ -26,6 +27,10 @@ from secateur.sampling.diagnostics import MixingDiagnostics, sums_of_draws
 from secateur.storage.machines import load_lineage, load_machine, read_machine, save_machine
 
 ROWS = np.random.default_rng(0).integers(0, 2, (40, 4)).astype(np.uint8)
+PYTHON = re.compile(
+    r"\bjax\.|\bsc\.\w|\bnp\.|=True|=False|Error\b|\bshape \(|Input should|\bdict\b|object with|n_burn_in|estimator"
+)
+"""What nobody should read who has typed options."""
 FEW = ["--sampler", "gibbs", "--chains", 8, "--draws", 4, "--burn-in", 2]
 
 
@@ -310,7 +315,7 @@ def test_fit_trains_a_machine_on_rows_or_words(run, folder):
     ("arguments", "message"),
     [
         (["info", "nowhere"], "'nowhere' does not exist"),
-        (["info", "rows.npy"], "rows.npy is not a readable safetensors file"),
+        (["info", "rows.npy"], "rows.npy holds no machine (.safetensors) and no words"),
         (["info", "empty"], "'empty' holds no machine (.safetensors); give a file or the folder of a study"),
         (["prune", "nowhere.safetensors", "--dry-run"], "'nowhere.safetensors' does not exist"),
         (["prune", "DBM"], "--out is missing; give a file for the pruned machine, or say --dry-run"),
@@ -319,13 +324,13 @@ def test_fit_trains_a_machine_on_rows_or_words(run, folder):
         (["prune", "DBM", "--out", "x.safetensors", "--rounds", "2"], "--out must be a folder when --rounds is given"),
         (
             ["prune", "DBM", "--dry-run", "--fraction", "1.5"],
-            "fraction must lie between 0 and 1 (both excluded), got 1.5",
+            "--fraction must lie between 0 and 1 (both excluded), got 1.5",
         ),
         (
             ["prune", "DBM", "--dry-run", "--fraction", "half"],
             "--fraction must be numbers separated by commas, got 'half'",
         ),
-        (["prune", "DBM", "--dry-run", "--fraction", ".1,.2,.3"], "fraction must be one number or 2"),
+        (["prune", "DBM", "--dry-run", "--fraction", ".1,.2,.3"], "--fraction must be one number or 2"),
         (["prune", "DBM", "--dry-run", "--criterion", "fisher"], "unknown criterion 'fisher'"),
         (["prune", "DBM", "--dry-run", "--criterion", "no_rules:at_all"], "there is no module 'no_rules'"),
         (["prune", "DBM", "--dry-run", "--criterion", "math:sqrt"], "criterion 'math:sqrt' raised TypeError"),
@@ -336,7 +341,7 @@ def test_fit_trains_a_machine_on_rows_or_words(run, folder):
         ),
         (
             ["prune", "DBM", "--dry-run", "--chains", "1"],
-            "n_chains: Input should be greater than or equal to 2 (got 1)",
+            "--chains must be at least 2 (got 1)",
         ),
         (
             ["prune", "DBM", "--dry-run", "--retrain-epochs", "1"],
@@ -350,6 +355,32 @@ def test_fit_trains_a_machine_on_rows_or_words(run, folder):
         ),
         (["prune", "bare.safetensors", "--dry-run"], "the machine has no synapse left to prune"),
         (["fisher", "large.safetensors", "--source", "exact", "--out", "f.csv"], "at most 20 units, this one has 21"),
+        (["prune", "DBM", "--dry-run", "--sampler", "hmc"], "--sampler must be one of 'gibbs', 'tempering', got 'hmc'"),
+        (["prune", "DBM", "--dry-run", "--burn-in", "-1"], "--burn-in must be at least 0 (got -1)"),
+        (
+            ["prune", "DBM", "--dry-run", "--criterion", "unit-kl"],
+            "looks at rows of the data, got none; give --data FILE",
+        ),
+        (
+            ["prune", "DBM", "--dry-run", "--data", "cube.npy"],
+            "cube.npy must hold a table (rows, units), got an array of",
+        ),
+        (["sample", "DBM", "--out", "s.npy", "--sampler", "hmc"], "--sampler must be one of 'gibbs', 'tempering', got"),
+        (["fit", "rows.npy", "--out", "f.safetensors", "--set", "verbose=3"], "--set knows no setting 'verbose'"),
+        (["fit", "rows.npy", "--out", "f.safetensors", "--set", "batch_size=1.5"], "must be a whole number, got 1.5"),
+        (
+            ["fit", "rows.npy", "--out", "f.safetensors", "--set", "learning_rate=fast"],
+            "values in brackets, e.g. [0.1,",
+        ),
+        (["fit", "rows.npy", "--out", "f.safetensors", "--binarize", "nan"], "--binarize must be a finite number"),
+        (["score", "DBM", "cube.npy"], "cube.npy must hold a table (rows, units), got an array of size 3 x 3 x 3"),
+        (["run", "--data", "rows.npy", "--rounds", "0"], "--rounds: must be at least 1 (got 0)"),
+        (["run", "--data", "rows.npy", "--hidden", "0"], "--hidden: must name at least one hidden layer"),
+        (["run", "--data", "rows.npy", "--criteria", ","], "--criteria: must name at least one (got [])"),
+        (
+            ["run", "--data", "cube.npy", "--labels", "rows.npy"],
+            "labels of rows must be one per row, 3, got size 40 x 4",
+        ),
         (["fisher", "DBM", "--out", "f.txt"], "--out must end in .csv, got 'f.txt'"),
         (["sample", "DBM", "--out", "rows.npy"], "'rows.npy' exists already; choose another name or say --overwrite"),
         (["sample", "DBM", "--out", "s.npy", "--n", "0"], "Invalid value for '--n'"),
@@ -361,20 +392,42 @@ def test_fit_trains_a_machine_on_rows_or_words(run, folder):
         ),
         (
             ["fit", "rows.npy", "--out", "f.safetensors", "--hidden", "0"],
-            "hidden must be one or more positive integer(s)",
+            "--hidden must be one or more positive integer(s)",
         ),
         (["fit", "rows.npy", "--out", "f.safetensors", "--epochs", "0"], "Invalid value for '--epochs'"),
         (["fit", "rows.npy", "--out", "f.safetensors", "--set", "n_epochs=3"], "--set must not change 'n_epochs'; use"),
-        (["fit", "rows.npy", "--out", "f.safetensors", "--set", "speed=3"], "Invalid parameter 'speed'"),
+        (
+            ["fit", "rows.npy", "--out", "f.safetensors", "--set", "speed=3"],
+            "--set knows no setting 'speed' of a fit; it takes batch_size, ",
+        ),
     ],
 )
 def test_wrong_use_ends_with_one_line_and_writes_nothing(monkeypatch, capsys, folder, arguments, message):
     save_machine(Machine.random((22, 21), jax.random.key(0)), folder / "large.safetensors")
     bare = small_machine("rbm", masked=False)
     save_machine(bare.with_masks([np.zeros((5, 4), bool)]), folder / "bare.safetensors")
+    np.save(folder / "cube.npy", np.zeros((3, 3, 3)))
     np.save(folder / "wide.npy", np.full((3, 9), 1 if "prune" in arguments else 2))
     (folder / "empty").mkdir()
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     given = ["dbm.safetensors" if argument == "DBM" else argument for argument in arguments]
-    assert message in refused(monkeypatch, capsys, *given)
+    line = refused(monkeypatch, capsys, *given)
+    assert message in line
+    # The error of somebody's own rule keeps its name.
+    assert not PYTHON.search(line.replace("raised TypeError", "")), line
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_messages_are_told_in_options_and_not_in_python():
+    """The filled-in texts of functions, as the command line says them; file names and other words stay."""
+    for message, told in {
+        "settings: trials: Input should be greater than or equal to 1 (got 0)": "--trials: must be at least 1 (got 0)",
+        "study 'digits': rounds: Input should be less than 9": "study 'digits': --rounds: must be less than 9",
+        "fraction must be one number": "--fraction must be one number",
+        "fractions.npy must hold numbers, got shape (4,)": "fractions.npy must hold numbers, got size 4",
+        "this one has 22 (layer sizes (24, 22))": "this one has 22 (layers of 24 - 22)",
+        "the seed must be 1": "the seed must be 1",
+    }.items():
+        assert in_words_of_options(message) == told
+        assert not PYTHON.search(told)
+    assert PYTHON.search("write key=jax.random.key(0)") and PYTHON.search("got an array of shape (3, 3)")

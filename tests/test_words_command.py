@@ -44,7 +44,7 @@ def test_ready_words(monkeypatch, capsys, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ([], "an array of shape (5, 3) with numbers up to 1500 may hold counts or a table"),
+        ([], "an array of size 5 x 3 with numbers up to 1500 may hold counts or a table"),
         (["--columns", "time,unit,_"], "too fast to be likely"),
         (["--columns", "time,unit,_", "--ep", "0-2"], "--ep must be START:STOP in seconds, got '0-2'"),
         (["--columns", "time,unit,_", "--out", "words.txt"], "words are written to .npz files, got 'words.txt'"),

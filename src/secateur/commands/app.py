@@ -17,8 +17,10 @@ import typer
 
 from secateur.commands import machines as cli_machines
 from secateur.commands import recordings as cli_recordings
+from secateur.commands.examples import examples
 from secateur.commands.options import numbers_from
 from secateur.commands.printing import say
+from secateur.commands.wording import in_words_of_options
 from secateur.storage.limits import MAX_THREADS
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    epilog=examples("secateur"),
     help="Train Boltzmann machines, measure the Fisher information of every synapse and neuron, prune, retrain.",
 )
 
@@ -62,7 +65,7 @@ def _root(
     del version  # handled by its callback
 
 
-@app.command("run")
+@app.command("run", epilog=examples("run"))
 def run_study(
     study: Annotated[
         str | None, typer.Argument(help="A built-in study (see 'secateur studies') or a .toml file. [default: --data]")
@@ -122,7 +125,7 @@ def run_study(
         studies.run(config, folder, overwrite=overwrite, **how)
 
 
-@app.command()
+@app.command(epilog=examples("resume"))
 def resume(
     folder: Annotated[Path, typer.Argument(help="Folder of a study that was interrupted.")],
     workers: Workers = None,
@@ -135,7 +138,7 @@ def resume(
         studies.resume(folder, progress=progress, workers=workers, scheduler=scheduler, then=_report)
 
 
-@app.command()
+@app.command(epilog=examples("extend"))
 def extend(
     folder: Annotated[Path, typer.Argument(help="Folder of a finished study.")],
     trials: Annotated[int | None, typer.Option(help="How many trials there shall be in all.")] = None,
@@ -161,7 +164,7 @@ def extend(
         )
 
 
-@app.command()
+@app.command(epilog=examples("report"))
 def report(folder: Annotated[Path, typer.Argument(help="Folder of a finished study or a fitted recording.")]) -> None:
     """Draw the figures and write the report of a finished study or a fitted recording."""
     if not (folder / "recording.toml").is_file():
@@ -180,7 +183,7 @@ def report(folder: Annotated[Path, typer.Argument(help="Folder of a finished stu
     say(f"report: {write_recording_report(*drawn)}")
 
 
-@app.command()
+@app.command(epilog=examples("studies"))
 def studies(
     name: Annotated[str | None, typer.Argument(help="A study, or a .toml file, whose settings are listed.")] = None,
     size: Annotated[str | None, typer.Option(help="Which of its sizes.")] = None,
@@ -195,17 +198,22 @@ def studies(
         say(line)
 
 
-app.command()(cli_recordings.words)
+app.command(epilog=examples("words"))(cli_recordings.words)
 cli_machines.register(app)
 
-data_commands = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Find, fetch and check the data sets.")
+data_commands = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    epilog=examples("data"),
+    help="Find, fetch and check the data sets.",
+)
 app.add_typer(data_commands, name="data")
 DataDir = Annotated[
     Path | None, typer.Option(help="Folder with the data sets. [default: SECATEUR_DATA_DIR, else the user's cache]")
 ]
 
 
-@data_commands.command("list")
+@data_commands.command("list", epilog=examples("data list"))
 def list_data(data_dir: DataDir = None) -> None:
     """List the data sets, where they come from and where they were found."""
     from secateur.data import list_datasets
@@ -214,7 +222,7 @@ def list_data(data_dir: DataDir = None) -> None:
         say(f"{row.name:10} {row.description}; from {row.url}; {row.place or 'not found here'}")
 
 
-@data_commands.command("fetch")
+@data_commands.command("fetch", epilog=examples("data fetch"))
 def fetch_data(name: Annotated[str, typer.Argument(help="Name of a data set.")], data_dir: DataDir = None) -> None:
     """Download a data set and verify it; what an interrupted download left is used."""
     from secateur import data
@@ -225,7 +233,7 @@ def fetch_data(name: Annotated[str, typer.Argument(help="Name of a data set.")],
     _show_checks(rows)
 
 
-@data_commands.command("check")
+@data_commands.command("check", epilog=examples("data check"))
 def check_data(name: Annotated[str, typer.Argument(help="Name of a data set.")], data_dir: DataDir = None) -> None:
     """Verify the files of a data set by their content."""
     from secateur import data
@@ -262,7 +270,7 @@ def _exit_code() -> int:
         # The parser turns Ctrl-C into a code of its own.
         return _fail("interrupted", 1) if code == _INTERRUPTED else code
     except (ValueError, TypeError) as error:
-        return _fail(str(error), 2)
+        return _fail(in_words_of_options(str(error)), 2)
     except OSError as error:
         return _fail(str(error) + _REMEDIES.get(error.errno or 0, ""), 1)
     except (ArithmeticError, MemoryError) as error:
@@ -276,7 +284,7 @@ def _exit_code() -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             say(error.format_message(), err=True)
             return 2
-        return _fail(error.format_message(), 2)
+        return _fail(in_words_of_options(error.format_message()), 2)
 
 
 _INTERRUPTED = 130

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from secateur.commands.examples import examples
 from secateur.commands.options import (
     MACHINE_SUFFIX,
     beside_independent,
@@ -47,7 +48,11 @@ from secateur.commands.scores import score
 def register(app: typer.Typer) -> None:
     """Add the commands to the command line."""
     for command in (fit, info, prune, sample, fisher, score):
-        app.command()(command)
+        app.command(epilog=examples(command.__name__))(command)
+
+
+_OF_PYTHON = ("verbose", "warm_start")
+"""Parameters of the estimator that say how often it is called, or talks."""
 
 
 def fit(
@@ -118,6 +123,9 @@ def fit(
     changes = dict(parse_change(text) for text in change or [])
     if taken := sorted({*settings, "binarize"} & set(changes)):
         raise ValueError(f"--set must not change {taken[0]!r}; use --hidden, --epochs, --seed or --binarize")
+    known = sorted(set(BoltzmannMachine().get_params()) - {*settings, "binarize", *_OF_PYTHON})
+    if unknown := [name for name in changes if name not in known]:
+        raise ValueError(f"--set knows no setting {unknown[0]!r} of a fit; it takes {', '.join(known)}")
     model = BoltzmannMachine().set_params(**settings | changes)
     values = read_rows(rows, binarize=binarize, drop=drop or (), labels=labels)
     trained_on, held_out = parted(values, seed)
@@ -154,6 +162,10 @@ def info(
     if (found := described(path)) is not None:
         say(found)
         return
+    if path.is_file() and path.suffix != MACHINE_SUFFIX:
+        raise ValueError(
+            f"{path} holds no machine ({MACHINE_SUFFIX}) and no words (.npz of 'secateur words'); give one"
+        )
     if path.is_file():
         say(describe_file(path))
         return

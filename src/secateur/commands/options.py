@@ -45,7 +45,12 @@ def importance_from(
         return "exact"
     if source is None and not given and enumeration.can_be_enumerated(machine.layer_sizes):
         return "exact"
-    return checked_settings(ImportanceSampling, given)
+    try:
+        return checked_settings(ImportanceSampling, given)
+    except ValueError as error:
+        # These settings have options of their own names.
+        told = re.sub(r"\bn_(chains|draws|sweeps|burn_in): ", lambda found: _option(found[1]) + " ", str(error))
+        raise ValueError(told) from error
 
 
 def retraining_from(data: Path | None, epochs: int, change: list[str] | None) -> TrainingSettings | None:

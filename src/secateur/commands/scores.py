@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from secateur.commands.options import check_out, likelihood_beside_independent, rows_for, write_npy
+from secateur.commands.parameters import Binarize, Drop, Labels
 from secateur.commands.printing import say
 from secateur.storage.limits import MAX_SEED
 
@@ -18,15 +19,14 @@ def score(
     train: Annotated[
         Path | None, typer.Option(exists=True, dir_okay=False, help="Rows whose rates independent units have. [ROWS]")
     ] = None,
-    binarize: Annotated[float | None, typer.Option(help="Values above this become 1, all others 0.")] = None,
+    binarize: Binarize = None,
+    drop: Drop = None,
+    labels: Labels = None,
     out: Annotated[Path | None, typer.Option(help="File for log p(v) of every row, in nats (.npy).")] = None,
     seed: Annotated[int, typer.Option(min=0, max=MAX_SEED, help="Seed of all random numbers.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:
-    """The likelihood that a saved machine gives rows, in nats per row, beside independent units.
-
-    Example: secateur score machine.safetensors held-out.npy --train rows.npy
-    """
+    """The likelihood that a saved machine gives rows, in nats per row, beside independent units."""
     if out is not None:
         check_out(out, overwrite, ".npy")
     import numpy as np
@@ -36,8 +36,9 @@ def score(
     from secateur.storage.machines import load_machine
 
     model = BoltzmannMachine.from_machine(load_machine(machine), random_state=seed)
-    values = rows_for(model.machine_, rows, binarize)
-    rates_from = values if train is None else rows_for(model.machine_, train, binarize)
+    columns = (tuple(drop or ()), labels)
+    values = rows_for(model.machine_, rows, binarize, *columns)
+    rates_from = values if train is None else rows_for(model.machine_, train, binarize, *columns)
     say(f"{len(values):,} rows of {rows}: {likelihood_beside_independent(model, rates_from, values)}")
     if out is not None:
         each = np.asarray(quietly(model.score_samples, values), np.float64)
