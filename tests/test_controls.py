@@ -11,6 +11,7 @@ import pytest
 import secateur as sc
 from secateur import fisher
 from secateur.model import enumeration
+from secateur.model.randomness import child_key
 from secateur.model.trials import unstack
 from secateur.pruning import number_to_remove, prune_and_retrain, regrow, schedule_named, weight_gradient
 from secateur.report.drawing import shown_of
@@ -23,6 +24,7 @@ from secateur.studies.further_schedules import OVERSHOOT, _is_back
 from secateur.studies.learning_schedules import trace_of
 from secateur.studies.lines import CONTROLS, SCHEDULES, Line
 from secateur.studies.measures.controls import Controls
+from secateur.studies.study import Study
 from secateur.training import TrainingSettings
 
 N_ROUNDS, SHARE, N_VISIBLE, N_HIDDEN = 2, 0.4, 9, 5
@@ -136,9 +138,6 @@ def test_controls_have_as_many_synapses_and_as_much_training(results):
 
 
 def test_pruned_before_training_takes_the_smallest_of_the_first_weights(folder, data):
-    from secateur.model.randomness import child_key
-    from secateur.studies.study import Study
-
     study = Study(folder.config, [0, 1])
     keys = child_key(child_key(study.keys, "pruning", f"{RULE}/prune-first"), 2)
     first = unstack(study.first_machines(child_key(keys, "start")))[1]

@@ -72,6 +72,7 @@ def prune_and_retrain(
     first_round: int = 1,
     checkpoint: TrainingCheckpoint | None = None,
     callback: Callback | None = None,
+    share: Callable[[float, int], float] | None = None,
 ) -> Iterator[Round]:
     """Prune and retrain a machine round after round; yields after every round.
 
@@ -102,52 +103,15 @@ def prune_and_retrain(
         Where a retraining continues that was interrupted, and what it keeps up to date.
     callback
         Called after every epoch of a round's retraining (:func:`secateur.training.train`).
+    share
+        ``share(fraction, number)``: the share of a weight matrix's remaining synapses that a round removes, given its
+        ``fraction``; in a round of share 0 nothing goes, and every machine is trained on. ``None``: ``fraction``.
 
     Raises
     ------
     ValueError
         If the criterion is unknown, a fraction lies outside (0, 1), or only one of ``visible`` and ``retraining`` is
         given.
-    """
-    return in_rounds(
-        lambda fraction, number: fraction,
-        machine,
-        visible,
-        criterion,
-        n_rounds=n_rounds,
-        fraction=fraction,
-        retraining=retraining,
-        key=key,
-        importance=importance,
-        zeros=zeros,
-        shrink_at=shrink_at,
-        first_round=first_round,
-        checkpoint=checkpoint,
-        callback=callback,
-    )
-
-
-def in_rounds(
-    share: Callable[[float, int], float],
-    machine: Machine,
-    visible: Any,
-    criterion: Criterion,
-    *,
-    n_rounds: int,
-    fraction: Fraction,
-    retraining: TrainingSettings | None,
-    key: Keys,
-    importance: How | None = None,
-    zeros: Zeros = "fraction",
-    shrink_at: float = 1.0,
-    first_round: int = 1,
-    checkpoint: TrainingCheckpoint | None = None,
-    callback: Callback | None = None,
-) -> Iterator[Round]:
-    """:func:`prune_and_retrain` with a share of its own for every round.
-
-    ``share(fraction, number)``: the share of a weight matrix's remaining synapses that a round removes, given its
-    ``fraction``. In a round of share 0 nothing goes, and every machine is trained on.
     """
     rule = rule_of(criterion)
     if (visible is None) != (retraining is None) and (visible is None or "rows" not in rule.needs):
@@ -157,7 +121,7 @@ def in_rounds(
     visible, n_rounds = _checked_rows(machine, visible), checked.count("n_rounds", n_rounds, 0)
     for number in range(first_round, n_rounds + 1):
         round_keys = child_key(keys, "round", number)
-        shares = tuple(share(one, number) for one in fractions)
+        shares = fractions if share is None else tuple(share(one, number) for one in fractions)
         if any(shares):
             removal = _removed(machine, visible, rule, shares, round_keys, importance, zeros)
             lost = _lost_synapses(machine, removal.pruned)

@@ -12,14 +12,18 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from secateur.pruning import user_rules
-from secateur.pruning.rounds import Round, in_rounds, prune_and_retrain
+from secateur.pruning.rounds import Round, prune_and_retrain
 
 Schedule = Callable[..., Iterator[Round]]
 
 
 def one_shot(*given: Any, n_rounds: int, **how: Any) -> Iterator[Round]:
     """All that the rounds of :func:`prune_and_retrain` would remove goes in the first; later ones only retrain."""
-    return in_rounds(lambda share, n: 1 - (1 - share) ** n_rounds if n == 1 else 0.0, *given, n_rounds=n_rounds, **how)
+
+    def share(fraction: float, number: int) -> float:
+        return 1 - (1 - fraction) ** n_rounds if number == 1 else 0.0
+
+    return prune_and_retrain(*given, n_rounds=n_rounds, share=share, **how)
 
 
 def cubic(*given: Any, n_rounds: int, **how: Any) -> Iterator[Round]:
@@ -34,7 +38,7 @@ def cubic(*given: Any, n_rounds: int, **how: Any) -> Iterator[Round]:
         before, after = (1 - final * (1 - (1 - r / n_rounds) ** 3) for r in (number - 1, number))
         return 1 - after / before
 
-    return in_rounds(share, *given, n_rounds=n_rounds, **how)
+    return prune_and_retrain(*given, n_rounds=n_rounds, share=share, **how)
 
 
 _SCHEDULES: dict[str, Schedule] = {"rounds": prune_and_retrain, "one-shot": one_shot, "cubic": cubic}

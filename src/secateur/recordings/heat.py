@@ -54,8 +54,8 @@ def specific_heat(model: Model, temperatures: Float[np.ndarray, " temperatures"]
     keys = [child_key(key, number) for number in range(len(temperatures))]
     with warnings.catch_warnings(), ThreadPoolExecutor(os.cpu_count()) as pool:  # chains this few keep one core busy
         warnings.simplefilter("ignore", NotToBeTrusted)  # the verdicts are returned
-        first = [_tempered(model, float(t), k) for t, k in zip(temperatures[:1], keys, strict=False)]  # compiles
-        found = first + list(pool.map(partial(_tempered, model), temperatures[1:].astype(float), keys[1:]))
+        first = _tempered(model, float(temperatures[0]), keys[0])  # compiles
+        found = [first, *pool.map(partial(_tempered, model), temperatures[1:].astype(float), keys[1:])]
     return SpecificHeat(
         np.array([value for value, _, _ in found]),
         np.array([error for _, error, _ in found]),

@@ -82,6 +82,9 @@ class Here:
                 while tasks:
                     ready = [task for task in tasks if task.builds_on not in tasks]
                     tasks = [task for task in tasks if task not in ready]
+                    if len(ready) == 1:  # here, where Ctrl-C ends it at once
+                        perform(folder, config, ready[0], batch, watched)
+                        continue
                     with ThreadPoolExecutor(config.threads) as pool:
                         futures = [pool.submit(perform, folder, config, task, batch, watched) for task in ready]
                         try:

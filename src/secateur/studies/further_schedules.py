@@ -1,8 +1,11 @@
-"""Schedules of a study beyond rounds: those that prune during the first training, regrowth, and refits to a target."""
+"""Schedules that need a study and its trained machines, regrowth and refits to a target; and the register of all that
+need a study.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import jax
 import numpy as np
@@ -12,9 +15,8 @@ from secateur.likelihood.rows import pseudo_likelihood_of
 from secateur.model.machine import Machine
 from secateur.model.randomness import child_key
 from secateur.model.trials import stack, unstack
-from secateur.pruning import Removal, model_moments, number_to_remove, regrow, weight_gradient
-from secateur.studies.learning_schedules import Learning, Pruned, fisher_plateau, joined, while_learning
-from secateur.training.checkpoint import TrainingPart
+from secateur.pruning import model_moments, number_to_remove, regrow, weight_gradient
+from secateur.studies.learning_schedules import Learning, Pruned, fisher_plateau, trial_by_trial, while_learning
 
 OVERSHOOT = 0.3
 """Share of the synapses left by a round that go as well and are regrown elsewhere (zeta of Mocanu et al. 2018)."""
@@ -62,37 +64,23 @@ def refit_to_target(at: Learning, machine: Machine, number: int, n_rounds: int, 
     The score is the pseudo-likelihood of training rows. A round whose score does not come back is tried again with
     half the share, and once more; the last is kept as it is. Every trial for itself.
     """
-    found = []
-    for place, epochs in enumerate(spent):
-        one = jax.tree.map(lambda a, place=place: a[place : place + 1], machine)
-        found.append(_refitted(at.one(place), one, number, epochs))
-    removals = [one.removal for one in found]
-    removal = Removal(
-        joined([one.pruned for one in removals]),
-        [source for one in removals for source in one.sources],
-        [counts for one in removals for counts in one.counts],
-    )
-    return Pruned(machine, removal, joined([one.learnt for one in found]), [n for one in found for n in one.n_epochs])
+    return trial_by_trial(at, machine, spent, partial(_refitted, number=number))
 
 
-def _refitted(at: Learning, machine: Machine, number: int, spent: float) -> Pruned:
+def _refitted(at: Learning, machine: Machine, spent: float, number: int) -> Pruned:
     config = at.study.config
     share = np.broadcast_to(np.asarray(config.pruning.fraction, float), len(machine.weights))
     part = at.checkpoint.part(f"round {number}, trial {at.trials.start}")
-    target = _scores(at, at.trained)
+    target = _scores(at, jax.tree.map(lambda a: a[at.trials], at.trained()))
     for halving in range(_MOST_HALVINGS + 1):
         removal = at.remove(machine, number, tuple((share / 2**halving).tolist()))
         learnt = removal.pruned
         for again in range(1, MOST_REFITS + 1):
-            learnt = at.retrain(learnt, again, _part(part, halving))
+            learnt = at.retrain(learnt, again, part.part(f"attempt {halving + 1}"))
             spent += config.retraining.n_epochs
             if _is_back(_scores(at, learnt) - target):
                 return Pruned(machine, removal, learnt, [spent])
     return Pruned(machine, removal, learnt, [spent])
-
-
-def _part(part: TrainingPart, halving: int) -> TrainingPart:
-    return part.part(f"attempt {halving + 1}")
 
 
 def _scores(at: Learning, machine: Machine) -> np.ndarray:

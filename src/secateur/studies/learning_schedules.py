@@ -7,7 +7,9 @@ learns for ``T`` epochs at the rates of the first training, and has had ``n`` re
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -68,7 +70,7 @@ class Learning:
     steps
         Told of every epoch.
     trained
-        The machines after the first training.
+        Loads the machines after the first training.
     trials
         Places of the trials in the study's batch.
     """
@@ -78,14 +80,13 @@ class Learning:
     keys: Keys
     checkpoint: TrainingCheckpoint
     steps: Steps
-    trained: Machine
+    trained: Callable[[], Machine]
     trials: slice = field(default_factory=lambda: slice(None))
 
     def one(self, place: int) -> Learning:
         """The same for a single trial."""
         only = slice(place, place + 1)
-        trained = jax.tree.map(lambda a: a[only], self.trained)
-        return replace(self, keys=self.keys[only], trained=trained, trials=only)
+        return replace(self, keys=self.keys[only], trials=only)
 
     @property
     def n_epochs(self) -> int:
@@ -158,23 +159,28 @@ def fisher_plateau(at: Learning, machine: Machine, number: int, n_rounds: int, s
     Every trial for itself. Removals that are left when the first training is over follow one another with a retraining
     between them, as in rounds.
     """
-    found = [
-        _of_one_trial(
-            at.one(place), jax.tree.map(lambda a, place=place: a[place : place + 1], machine), number, n_rounds, epochs
-        )
-        for place, epochs in enumerate(spent)
-    ]
+    return trial_by_trial(at, machine, spent, partial(_of_one_trial, number=number, n_rounds=n_rounds))
+
+
+def trial_by_trial(
+    at: Learning, machine: Machine, spent: list[float], prune: Callable[[Learning, Machine, float], Pruned]
+) -> Pruned:
+    """A round in which every trial goes its own way, as one batch again."""
+    found = []
+    for place, epochs in enumerate(spent):
+        alone = jax.tree.map(lambda a, place=place: a[place : place + 1], machine)
+        found.append(prune(at.one(place), alone, epochs))
     removals = [one.removal for one in found]
     removal = Removal(
-        joined([one.pruned for one in removals]),
+        _joined([one.pruned for one in removals]),
         [source for one in removals for source in one.sources],
         [counts for one in removals for counts in one.counts],
     )
     n_epochs = [epochs for one in found for epochs in one.n_epochs]
-    return Pruned(joined([one.before for one in found]), removal, joined([one.learnt for one in found]), n_epochs)
+    return Pruned(_joined([one.before for one in found]), removal, _joined([one.learnt for one in found]), n_epochs)
 
 
-def _of_one_trial(at: Learning, machine: Machine, number: int, n_rounds: int, spent: float) -> Pruned:
+def _of_one_trial(at: Learning, machine: Machine, spent: float, number: int, n_rounds: int) -> Pruned:
     part, whole, again = at.checkpoint.part(f"round {number}, trial {at.trials.start}"), at.n_epochs, 0
     if number == 1:
         machine, spent = _to_plateau(at, machine, 0.0, part)
@@ -206,6 +212,6 @@ def _to_plateau(at: Learning, machine: Machine, start: float, part: TrainingPart
     return machine, start
 
 
-def joined(machines: list[Machine]) -> Machine:
+def _joined(machines: list[Machine]) -> Machine:
     """Batches of stacked machines as one."""
     return stack([one for machine in machines for one in unstack(machine)])

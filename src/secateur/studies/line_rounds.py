@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -69,13 +69,13 @@ class Place(NamedTuple):
 
 
 class Workplace(NamedTuple):
-    """What lines work with: the study, the numbers of its trials, their machines after the first training, its folder,
-    checkpoint and progress.
+    """What lines work with: the study, the numbers of its trials, what loads their machines after the first training,
+    its folder, checkpoint and progress.
     """
 
     study: Study
     trials: tuple[int, ...]
-    trained: Machine
+    trained: Callable[[], Machine]
     folder: StudyFolder
     checkpoint: TrainingCheckpoint
     steps: Steps

@@ -125,9 +125,7 @@ class _Running:
         n_rounds, study = self.config.rounds, self.study
         machine = record.machine
         assert machine is not None  # of the first training, at least
-        trained = self._read(Task(self.task.trials)).machine
-        assert trained is not None
-        at = Workplace(study, self.task.trials, trained, self.folder, self.checkpoint, self.steps)
+        at = Workplace(study, self.task.trials, self._trained, self.folder, self.checkpoint, self.steps)
         spent = record.results["n_epochs"].values[:, 0, record.n_rounds]
         rounds = rounds_of(at, line, Place(machine, record.n_rounds, spent))
         for number in range(record.n_rounds + 1, n_rounds + 1):
@@ -138,6 +136,12 @@ class _Running:
                 self._evaluate_round(done, line)
             self._commit(record, done.trained, number)
             self.steps.done("round")
+
+    def _trained(self) -> Machine:
+        """The machines after the first training; only few schedules ask, and a record is large."""
+        machine = self._read(Task(self.task.trials)).machine
+        assert machine is not None
+        return machine
 
     def _evaluate_round(self, done: LineRound, line: str) -> None:
         """Measure what a round did."""
